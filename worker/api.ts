@@ -1,0 +1,77 @@
+/** What the page may see of the worker. Control goes through comlink; bytes go through MessagePorts, in batches. */
+
+import type { MachineDescription } from './description.ts'
+
+export type { MachineDescription }
+
+/** Where a kernel, an initrd or a disk comes from: a URL (absolute), or a file the user picked or dropped. */
+export type Source = string | Blob
+
+export interface BootRequest {
+  /** The description, its URLs already absolute. */
+  readonly machine: MachineDescription
+  /** Files that stand in for what the description names by `file:NAME`. */
+  readonly files?: Readonly<Record<string, Blob>>
+  /** Size of the terminal, in characters. */
+  readonly columns: number
+  readonly rows: number
+}
+
+/** What the machine is doing. After `panicked`, `halted`, `triple-fault` and `powered-off` it runs no more; `reset` starts it again. */
+export type MachineState =
+  | 'empty'
+  | 'loading'
+  | 'booting'
+  | 'running'
+  | 'paused'
+  | 'halted'
+  | 'powered-off'
+  | 'panicked'
+  | 'triple-fault'
+  | 'failed'
+
+/** Messages on the events port, from worker to page. */
+export type MachineEvent =
+  | { readonly type: 'state'; readonly state: MachineState; readonly detail?: string }
+  /** A download or an unpacking. `total` is absent where the server does not say. All in bytes. */
+  | {
+      readonly type: 'progress'
+      readonly what: string
+      readonly done: number
+      readonly total?: number
+      readonly phase: 'download' | 'unpack' | 'done'
+    }
+  /** Something the user should read: what happened and what can be done. */
+  | { readonly type: 'problem'; readonly title: string; readonly detail: string }
+  /** What the boot took, in milliseconds from `boot()`, by phase name. */
+  | { readonly type: 'timing'; readonly phases: Readonly<Record<string, number>> }
+
+/** Messages on a console port. Output is acknowledged, so that the worker never runs far ahead of the terminal. */
+export type ConsoleOutput = { readonly bytes: Uint8Array<ArrayBuffer> }
+export type ConsoleInput =
+  | { readonly input: Uint8Array<ArrayBuffer> }
+  | { readonly acknowledged: number }
+  | { readonly columns: number; readonly rows: number }
+
+export interface ConsoleInfo {
+  /** Index of the console device, then of its port. */
+  readonly device: number
+  readonly port: number
+  readonly name: string
+}
+
+/** The object the worker exposes. Every method may reject with an Error whose message is fit to be shown. */
+export interface MachineApi {
+  /** Sends `MachineEvent`s to this port from now on. */
+  listen(events: MessagePort): void
+  /** Connects a terminal to the first console (or a named port); replaces an earlier one. */
+  openConsole(port: MessagePort, name?: string): void
+  /** Loads and starts; settles when the guest runs. */
+  boot(request: BootRequest): Promise<void>
+  pause(): void
+  resume(): void
+  /** Starts the same machine again from the beginning, with what was already downloaded. */
+  reset(): Promise<void>
+  /** Stops the machine and lets go of everything it held. */
+  powerOff(): Promise<void>
+}
