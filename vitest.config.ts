@@ -2,6 +2,7 @@ import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
+    passWithNoTests: true,
     projects: [
       {
         test: {
@@ -13,7 +14,6 @@ export default defineConfig({
             'relay/**/*.test.ts',
             'cli/**/*.test.ts',
           ],
-          passWithNoTests: true,
         },
       },
       { test: { name: 'guest', include: ['test/guest/**/*.test.ts'], fileParallelism: false, testTimeout: 180_000 } },
