@@ -13,7 +13,11 @@ export interface Field<T = number> {
   set(view: DataView, at: number, value: T): void
 }
 
-type Fields = Readonly<Record<string, Field<never>>>
+interface AnyField extends Omit<Field, 'get' | 'set'> {
+  get(view: DataView, at: number): unknown
+  set(view: DataView, at: number, value: never): void
+}
+type Fields = Readonly<Record<string, AnyField>>
 type Values<F> = { -readonly [K in keyof F]: F[K] extends { get(view: DataView, at: number): infer T } ? T : never }
 export type Infer<S> = S extends { readonly fields: infer F } ? Values<F> : never
 

@@ -16,6 +16,8 @@ export interface GuestMemory {
   write(address: number, bytes: Uint8Array): void
   setU16(address: number, value: number): void
   setU32(address: number, value: number): void
+  /** Two 32-bit words, as one store. */
+  setU32Pair(address: number, low: number, high: number): void
 }
 
 /** A level-triggered wire to the interrupt controller. Sharers are ORed by whoever hands it out. */
@@ -79,5 +81,9 @@ export class ArrayMemory implements GuestMemory {
   }
   setU32(address: number, value: number) {
     this.view.setUint32(address, value, true)
+  }
+  setU32Pair(address: number, low: number, high: number) {
+    this.view.setUint32(address, low, true)
+    this.view.setUint32(address + 4, high, true)
   }
 }
