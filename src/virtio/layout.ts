@@ -34,7 +34,7 @@ export interface Struct<F = Fields> {
   bytes(values?: Partial<Values<F>>): Uint8Array<ArrayBuffer>
 }
 
-/** Declares a packed little-endian structure, in the specification's order and words. */
+/** Declares a packed structure, in the specification's order and words. */
 export function struct<const F extends Readonly<Record<string, object>>>(
   title: string,
   section: string,
@@ -113,6 +113,26 @@ export const le64big = (doc = '') => ({
   get: (view: DataView, at: number) => view.getBigUint64(at, true),
   set: (view: DataView, at: number, value: bigint) => view.setBigUint64(at, value, true),
 })
+/** Big-endian, as everything inside a network frame is. */
+export const be16 = scalar(
+  2,
+  (view, at) => view.getUint16(at),
+  (view, at, value) => view.setUint16(at, value),
+)
+export const be32 = scalar(
+  4,
+  (view, at) => view.getUint32(at),
+  (view, at, value) => view.setUint32(at, value),
+)
+/** Six bytes as one number: a MAC address that can be compared and be a key. */
+export const be48 = scalar(
+  6,
+  (view, at) => view.getUint16(at) * 2 ** 32 + view.getUint32(at + 2),
+  (view, at, value) => {
+    view.setUint16(at, Math.floor(value / 2 ** 32))
+    view.setUint32(at + 2, value >>> 0)
+  },
+)
 /** `count` bytes; reading gives a view of them, writing copies and leaves the rest as it is. */
 export const bytes = (count: number, doc = '') => ({
   size: count,
