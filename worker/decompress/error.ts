@@ -1,0 +1,4 @@
+/** Compressed data that cannot be unpacked. */
+export class DecompressError extends Error {
+  override name = 'DecompressError'
+}
