@@ -181,7 +181,8 @@ export class MmioTransport implements Window {
   private setStatus(value: number) {
     this.core.setStatus(value)
     if (value !== 0) return
-    this.deviceSel = this.driverSel = this.queueSel = this.pageSize = 0
+    // Not the page size: Linux sets it once, then resets the device before the first use.
+    this.deviceSel = this.driverSel = this.queueSel = 0
     this.aligns = []
     this.acknowledge(this.causes)
   }

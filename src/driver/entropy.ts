@@ -1,0 +1,40 @@
+import { Entropy } from '../devices/entropy.ts'
+import { ANY, type BusDevice, type VirtioDriver } from './bus.ts'
+import type { DriverQueue } from './queue.ts'
+import type { Steps } from './steps.ts'
+
+/** virtio-rng's driver: asks for random bytes, one buffer at a time. */
+export class EntropyDriver implements VirtioDriver {
+  readonly name = 'virtio_rng'
+  readonly ids = [{ device: Entropy.id, vendor: ANY }]
+  readonly features = []
+  /** Bytes the device has delivered and nobody took yet. */
+  readonly received: Uint8Array[] = []
+  private queue: DriverQueue<number> | undefined
+  private device: BusDevice | undefined;
+
+  *probe(device: BusDevice): Steps {
+    this.device = device
+    const queue = yield* device.findQueue<number>(0)
+    this.queue = queue
+    queue.callback = () => this.collect()
+  }
+
+  *remove(): Steps {
+    this.queue = undefined
+  }
+
+  /** Offers the device a buffer of so many bytes; what comes is in `received` after the interrupt. */
+  *request(length: number): Steps {
+    const { queue, device } = this
+    if (!queue || !device) throw new Error('the entropy driver has no device')
+    const address = device.arena.allocate(length)
+    queue.add([], [{ address, length }], address)
+    yield* queue.kick()
+  }
+
+  private *collect(): Steps {
+    for (const { token, length } of this.queue?.drain() ?? [])
+      this.received.push(this.device!.arena.memory.slice(token, length).slice())
+  }
+}
