@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
+import { setImmediate } from 'node:timers/promises'
 import { beforeAll, expect, test } from 'vitest'
 import type { Window } from '../src/virtio/machine.ts'
 import { Board, type BoardEvents, TripleFault } from './v86.ts'
@@ -33,8 +34,12 @@ function start(target: Board, code: readonly number[]) {
     },
   })
 }
-const run = (target: Board, until: () => boolean, slices = 2000) => {
-  while (!until() && slices-- > 0) target.slice()
+/** With turns in between: translated code is compiled in the background. */
+const run = async (target: Board, until: () => boolean, slices = 2000) => {
+  while (!until() && slices-- > 0) {
+    target.slice()
+    await setImmediate()
+  }
   expect(until()).toBe(true)
 }
 
@@ -68,7 +73,7 @@ test('device windows see stores of 1, 2 and 4 bytes as what they are', async () 
     ...[0x8b, 0x43, 0x20, 0xa3, ...le(0x2000)], // mov eax, [ebx+0x20]; mov [0x2000], eax
     ...HLT_FOREVER,
   ])
-  run(target, () => halted)
+  await run(target, () => halted)
   expect(accesses).toEqual([
     ['write', 0x10, 1, 0x7f],
     ['write', 0x12, 2, 0x8765],
@@ -94,7 +99,7 @@ test('a 2-byte store beside our windows still reaches v86’s own devices as it 
     ...le(0x2000),
     ...HLT_FOREVER,
   ])
-  run(target, () => halted)
+  await run(target, () => halted)
   expect(target.memory.view.getUint16(0x2000, true)).not.toBe(0)
 })
 
@@ -138,7 +143,7 @@ test('ports answer 1, 2 and 4 bytes, pass on what they cover, and give it back',
     ...[0xed, 0xa3, ...le(0x2000)], // in eax, dx; mov [0x2000], eax
     ...HLT_FOREVER,
   ])
-  run(target, () => halted)
+  await run(target, () => halted)
   expect(accesses).toEqual([
     ['write', 4, 1, 0x78],
     ['write', 4, 2, 0x5678],
@@ -156,12 +161,14 @@ test('an interrupt raised inside a store of hot code leaves that code’s regist
   const target = await board({ halted: () => void (halted = true) })
   const line = target.line(5)
   let raised = 0
+  let level = false
   target.mapMemory(0xd0000000, {
     length: 0x200,
-    read: () => 0,
+    read: () => Number(level),
     write: offset => {
-      if (offset === 0x50) raised++
-      line.set(offset === 0x50)
+      level = offset === 0x50
+      if (level) raised++
+      line.set(level)
     },
   })
   const HANDLER = 0x40
@@ -179,13 +186,14 @@ test('an interrupt raised inside a store of hot code leaves that code’s regist
     ...[0xbb, ...le(0xd0000000), 0xb9, ...le(ROUNDS)], // mov ebx, window; mov ecx, ROUNDS
     ...[0x31, 0xf6, 0x31, 0xff, 0xfb], // xor esi, esi; xor edi, edi; sti
     ...[0x46, 0x83, 0xc7, 0x03, 0x89, 0x73, 0x50, 0x49, 0x75, 0xf6], // inc esi; add edi, 3; mov [ebx+0x50], esi; dec ecx; jnz
+    ...[0x8b, 0x43, 0x60, 0x85, 0xc0, 0x75, 0xf9], // until the last one is handled: mov eax, [ebx+0x60]; test eax, eax; jnz
     ...[0x89, 0x35, ...le(0x2004), 0x89, 0x3d, ...le(0x2008), 0x89, 0x25, ...le(0x200c)], // store esi, edi, esp
     ...HLT_FOREVER,
   ]
   start(target, [0xe9, ...le(HANDLER + handler.length - 5), ...Array(HANDLER - 5).fill(0x90), ...handler, ...body])
   target.memory.write(0x3000, Uint8Array.from([...le(0x7ff, 2), ...le(0x4000)]))
   target.memory.write(0x4000 + 8 * 0x25, Uint8Array.from(gate))
-  run(target, () => halted)
+  await run(target, () => halted)
   const [interrupts, esi, edi, esp] = [0, 4, 8, 12].map(at => target.memory.view.getUint32(0x2000 + at, true))
   expect([esi, edi, esp, raised]).toEqual([ROUNDS, 3 * ROUNDS, STACK, ROUNDS])
   expect(interrupts).toBeGreaterThan(0)
@@ -219,13 +227,13 @@ test('a store through guest memory drops the code translated from what was there
   // mov ecx, 1000000; again: dec ecx; jnz again; mov eax, 1; mov [0x2000], eax
   const loop = [0xb9, ...le(1_000_000), 0x49, 0x75, 0xfd, 0xb8, ...le(1), 0xa3, ...le(0x2000)]
   start(target, [...loop, 0xe9, ...le(-loop.length - 5)])
-  run(target, () => target.memory.view.getUint32(0x2000, true) === 1)
+  await run(target, () => target.memory.view.getUint32(0x2000, true) === 1)
   for (let i = 0; i < 50; i++) {
     target.slice()
-    await new Promise(setImmediate) // translations are compiled in the background
+    await setImmediate()
   }
   target.memory.write(CODE + loop.length, Uint8Array.from(HLT_FOREVER))
-  run(target, () => halted)
+  await run(target, () => halted)
 })
 
 test('devices may not touch the video and firmware hole, nor what lies beyond RAM', async () => {
@@ -265,7 +273,7 @@ test('after a reset memory is zero and the machine starts as new', async () => {
   const program = [0xff, 0x05, ...le(0x2000), ...HLT_FOREVER] // inc dword [0x2000]
   for (let round = 1; round <= 3; round++) {
     start(target, program)
-    run(target, () => halted === round)
+    await run(target, () => halted === round)
     expect(target.memory.view.getUint32(0x2000, true)).toBe(1)
     await target.reset()
     expect(target.memory.slice(CODE, program.length).every(byte => byte === 0)).toBe(true)
@@ -284,7 +292,7 @@ test('what a device throws is reported and does not unwind the CPU', async () =>
     write: () => {},
   })
   start(target, [0xa1, ...le(0xd0000000), 0xa3, ...le(0x2000), ...HLT_FOREVER])
-  run(target, () => halted)
+  await run(target, () => halted)
   expect(faults).toEqual([new Error('broken')])
   expect(target.memory.view.getUint32(0x2000, true)).toBe(0xffffffff)
 })
