@@ -1,0 +1,60 @@
+import { ConsoleDevice } from '../src/devices/console.ts'
+import { EntropyDevice } from '../src/devices/entropy.ts'
+import type { VirtioDevice } from '../src/virtio/device.ts'
+import type { DeviceDescription } from './description.ts'
+
+/** A described device's host side: made once, when the machine is built, and kept while the machine is reset. */
+export interface Attachment {
+  /** The device as it is at power-on. */
+  device(): VirtioDevice
+  /** Lets go of what the host side holds. */
+  close?(): void | Promise<void>
+}
+
+/** What a device's host side may ask of the machine. */
+export interface Surroundings {
+  /** Size of the terminal, in characters, when the device is made. */
+  readonly terminal: { readonly columns: number; readonly rows: number }
+  /** A console device at power-on: the machine types into it and resizes it. */
+  console(device: ConsoleDevice): void
+  /** What the guest said on a console's port; valid until the call returns. */
+  output(port: number, bytes: Uint8Array): void
+  /** The guest opened or closed a console's port. */
+  opened(port: number, open: boolean): void
+}
+
+type Described<T extends string> = Extract<DeviceDescription, { type: T }>
+type Attach<T extends string> = (
+  description: Described<T>,
+  surroundings: Surroundings,
+) => Attachment | Promise<Attachment>
+
+/** One line for each device that a description can name. */
+const deviceTypes: { readonly [T in DeviceDescription['type']]: Attach<T> } = {
+  console: attachConsole,
+  entropy: () => ({ device: () => new EntropyDevice({ fill: target => void crypto.getRandomValues(target) }) }),
+}
+
+/** Opens the host side of a described device. */
+export const attach = (description: DeviceDescription, surroundings: Surroundings) =>
+  (deviceTypes[description.type] as Attach<string>)(description as Described<string>, surroundings)
+
+function attachConsole({ ports, multiport }: Described<'console'>, surroundings: Surroundings): Attachment {
+  const named: readonly { name?: string; console?: boolean | undefined }[] = ports ?? [{}]
+  return {
+    device() {
+      const device = new ConsoleDevice({
+        ports: named.map(({ name, console: terminal }, port) => ({
+          ...(name && { name }),
+          ...(terminal !== undefined && { terminal }),
+          output: bytes => surroundings.output(port, bytes),
+          opened: open => surroundings.opened(port, open),
+        })),
+        ...(multiport !== undefined && { multiport }),
+        ...surroundings.terminal,
+      })
+      surroundings.console(device)
+      return device
+    },
+  }
+}

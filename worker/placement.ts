@@ -1,0 +1,45 @@
+import type { Interface } from '../src/virtio/core.ts'
+import type { Transport } from './description/device.ts'
+
+/** Where a device stands in the machine. */
+export type Place =
+  | { readonly bus: 'mmio'; readonly legacy: boolean; readonly address: number; readonly irq: number }
+  | { readonly bus: 'pci'; readonly kind: Interface; readonly slot: number; readonly irq: number }
+
+const MMIO_BASE = 0xd0000000
+/** A page each, so that a driver that maps its registers maps nobody else's. */
+const MMIO_STEP = 0x1000
+const MMIO_LENGTH = 0x200
+/** Free of v86's own devices; those with the fewest relatives first. */
+const MMIO_IRQS = [5, 7, 6, 3, 15, 14, 9, 10, 11]
+/** Below them are v86's host, ISA and VGA functions. */
+const FIRST_SLOT = 4
+/** What the PIIX3's four PIRQ inputs are routed to. */
+export const PIRQ_IRQS = [10, 11, 9, 5] as const
+/** Room for BARs, clear of RAM, of v86's video memory and of its ports. */
+export const PCI_RESOURCES = { memory: 0xc0000000, memoryEnd: 0xd0000000, ports: 0xc000, portsEnd: 0xfc00 }
+
+const KINDS = { pci: 'modern', 'pci-transitional': 'transitional', 'pci-legacy': 'legacy' } as const
+
+/** Each device's place, in the order of the description. */
+export function place(transports: readonly Transport[]): Place[] {
+  let [slots, functions] = [0, 0]
+  return transports.map(transport => {
+    if (transport === 'mmio' || transport === 'mmio-legacy') {
+      const number = slots++
+      const irq = MMIO_IRQS[number % MMIO_IRQS.length]!
+      return { bus: 'mmio', legacy: transport === 'mmio-legacy', address: MMIO_BASE + number * MMIO_STEP, irq }
+    }
+    const slot = FIRST_SLOT + functions++
+    return { bus: 'pci', kind: KINDS[transport], slot, irq: pirq(slot) }
+  })
+}
+
+/** INTA# of slot n goes to input n - 1 of the PIIX3, modulo 4. */
+export const pirq = (slot: number) => PIRQ_IRQS[(slot - 1) & 3]!
+
+/** The words that tell Linux of the mmio devices: nothing else would. */
+export const announce = (places: readonly Place[]) =>
+  places.flatMap(place =>
+    place.bus === 'mmio' ? [`virtio_mmio.device=${MMIO_LENGTH}@0x${place.address.toString(16)}:${place.irq}`] : [],
+  )
