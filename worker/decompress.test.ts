@@ -32,6 +32,8 @@ describe('decompress', () => {
     ['plain data', plain],
     ['nothing', new Uint8Array()],
     ['bzip2', fixture('plain.bz2')],
+    ['xz with a filter for another machine', fixture('arm.xz')],
+    ['xz of several streams', fixture('two-streams.xz')],
   ])('leaves %s to others', async (_, bytes) => {
     expect(await decompress(bytes)).toBeNull()
   })
@@ -62,11 +64,6 @@ describe('decompress', () => {
       damaged[at]! ^= 1
       await expect(decompress(damaged)).rejects.toThrow('damaged')
     }
-  })
-
-  it('says what it does not do in xz files', async () => {
-    await expect(decompress(fixture('arm.xz'))).rejects.toThrow('a filter that is not known here (0x7)')
-    await expect(decompress(fixture('two-streams.xz'))).rejects.toThrow('several streams')
   })
 
   it('refuses what unpacks to another size than it should', async () => {

@@ -1,7 +1,7 @@
 /** Unpacking of what kernels and initrds are compressed with. Each decoder is loaded when it is first needed. */
 
 import { type Compression, compressionOf } from '../src/boot/recognise.ts'
-import { DecompressError } from './decompress/error.ts'
+import { DecompressError, Unsupported } from './decompress/error.ts'
 
 export { DecompressError }
 
@@ -24,14 +24,20 @@ const decoders: Partial<Record<Compression, () => Promise<Decoder>>> = {
 }
 
 /**
- * The unpacked bytes; null if they are not compressed, or in a way not known here.
+ * The unpacked bytes; null if they are not compressed, or in a way that is left to the guest.
  * Fails with `DecompressError` if they are damaged, or if `size` is given and they unpack to another.
  */
 export async function decompress(bytes: Uint8Array, size?: number): Promise<Bytes | null> {
   const compression = compressionOf(bytes)
   const decoder = compression && (await decoders[compression]?.())
   if (!decoder) return null
-  const result = await decoder(bytes, size)
+  let result: Bytes
+  try {
+    result = await decoder(bytes, size)
+  } catch (reason) {
+    if (reason instanceof Unsupported) return null
+    throw reason
+  }
   if (size !== undefined && result.length !== size)
     throw new DecompressError(`the ${compression} data unpacks to ${result.length} bytes instead of ${size}`)
   return result

@@ -1,6 +1,6 @@
 /** `.xz` files (The .xz File Format 1.2.1) of one stream, with the LZMA2 and x86 filters: what `xz --x86` makes for kernels. */
 
-import { DecompressError } from './error.ts'
+import { DecompressError, Unsupported } from './error.ts'
 import { LzmaDecoder } from './lzma.ts'
 
 const FILTER_X86 = 0x04
@@ -78,8 +78,8 @@ function readIndex(file: Uint8Array): { size: number; indexAt: number } {
   }
   while ((index.at - indexAt) % 4) index.byte()
   index.verify(indexAt)
-  if (packed !== indexAt) throw new DecompressError('the xz file has several streams, which are not unpacked here')
-  if (size >= 2 ** 31) throw new DecompressError('the xz file unpacks to more than 2 GiB')
+  if (packed !== indexAt) throw new Unsupported('the xz file has several streams')
+  if (size >= 2 ** 31) throw new Unsupported('the xz file unpacks to more than 2 GiB')
   return { size, indexAt }
 }
 
@@ -95,7 +95,7 @@ async function readBlock(cursor: Cursor, decoder: LzmaDecoder, check: number) {
     const properties = cursor.take(cursor.integer())
     if (id === FILTER_X86 && i < (flags & 3)) x86 = properties.length === 4 ? new Cursor(properties, 0).u32() : 0
     else if (id !== FILTER_LZMA2 || i !== (flags & 3))
-      throw new DecompressError(`the xz file uses a filter that is not known here (0x${id.toString(16)})`)
+      throw new Unsupported(`the xz file uses filter 0x${id.toString(16)}`)
   }
   cursor.take(start + headerSize - 4 - cursor.at)
   cursor.verify(start)
