@@ -1,1 +1,2 @@
-export {}
+import './terminal.ts'
+import './app.ts'
