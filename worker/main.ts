@@ -1,0 +1,135 @@
+/** The worker's entry: one machine, and the doors through which the page reaches it. */
+
+import * as Comlink from 'comlink'
+import wasmUrl from 'v86/build/v86.wasm?url'
+import type { BootRequest, MachineApi, MachineEvent } from './api.ts'
+import { ConsoleBridge } from './console-bridge.ts'
+import { prepareLinux } from './linux.ts'
+import { Machine, SERIAL } from './machine.ts'
+
+/** Begins with the worker, so that it is there when the kernel is. */
+const wasm = WebAssembly.compileStreaming(fetch(wasmUrl)).catch(reason => {
+  throw new Error(
+    `The processor (${wasmUrl}) could not be loaded: ${reason.message}. See that the whole site was copied.`,
+  )
+})
+wasm.catch(() => {}) // told to whoever boots
+
+let machine: Machine | undefined
+let events: MessagePort | undefined
+let booting: AbortController | undefined
+/** By name; the terminal without a name has the first console, and the serial port with it. */
+const bridges = new Map<string | undefined, ConsoleBridge>()
+const inputLost = new Set<string>()
+
+const tell = (event: MachineEvent) => events?.postMessage(event)
+
+function bridge(name: string | undefined): ConsoleBridge {
+  const there = bridges.get(name)
+  if (there) return there
+  const target = () => machine?.consoles.find(console => name === undefined || console.name === name)
+  const made = new ConsoleBridge({
+    input(bytes) {
+      const console = target()
+      const dropped = console && machine ? machine.input(console, bytes) : bytes.length
+      if (dropped > 0 && console && !inputLost.has(console.name)) {
+        inputLost.add(console.name)
+        tell({
+          type: 'problem',
+          title: 'Some input was lost',
+          detail: `The guest has not taken the last megabyte typed into ${console.name}, so ${dropped} bytes had to be dropped.`,
+        })
+      }
+    },
+    resize(columns, rows) {
+      const console = target()
+      if (console) machine?.resize(console, columns, rows)
+    },
+    behind: far => (far ? machine?.hold(`terminal ${name}`) : machine?.release(`terminal ${name}`)),
+  })
+  bridges.set(name, made)
+  return made
+}
+
+async function boot({ machine: description, files = {}, columns, rows }: BootRequest) {
+  await api.powerOff()
+  const { signal } = (booting = new AbortController())
+  const started = performance.now()
+  tell({ type: 'state', state: 'loading' })
+  const { kernel, initrd } = description
+  if (!kernel) throw new Error('This machine names a BIOS, and only kernels can be started. Give it a "kernel".')
+  const memory = description.memory * 2 ** 20
+  const openFile = async (url: string) => files[url.replace(/^file:/, '')]
+  const progress = (step: Omit<Extract<MachineEvent, { type: 'progress' }>, 'type'>) =>
+    tell({ type: 'progress', ...step })
+  const phases: Record<string, number> = {}
+  const building = wasm.then(async module => {
+    const begun = performance.now()
+    const built = await Machine.create({
+      description,
+      wasm: module,
+      columns,
+      rows,
+      events: {
+        state(state, detail) {
+          tell({ type: 'state', state, ...(detail !== undefined && { detail }) })
+          if (state !== 'running' || 'kernel' in phases) return
+          phases['kernel'] = performance.now() - ready
+          phases['first output'] = performance.now() - started
+          tell({ type: 'timing', phases })
+        },
+        output(console, bytes) {
+          const first = console === SERIAL || console === built.consoles[0]
+          bridges.get(console.name)?.output(bytes)
+          if (first) bridge(undefined).output(bytes)
+        },
+        problem: (title, detail) => tell({ type: 'problem', title, detail }),
+      },
+    })
+    phases['machine'] = performance.now() - begun
+    return built
+  })
+  // Switched off, or the kernel failed to load, while the machine was being built: it is not kept.
+  building.then(async built => void (signal.aborted && (await built.powerOff()))).catch(() => {})
+  const [built, linux] = await Promise.all([
+    building,
+    prepareLinux({ kernel, initrd, memory, openFile, signal, progress }),
+  ]).catch(reason => {
+    booting?.abort(reason)
+    throw reason
+  })
+  signal.throwIfAborted()
+  Object.assign(phases, linux.phases)
+  machine = built
+  const planned = performance.now()
+  machine.start(() => linux.plan(built.cmdline))
+  const ready = performance.now()
+  phases['into memory'] = ready - planned
+}
+
+const api: MachineApi = {
+  listen(port) {
+    events?.close()
+    events = port
+  },
+  openConsole(port, name) {
+    bridge(name).connect(port)
+  },
+  boot,
+  pause: () => machine?.pause(),
+  resume: () => machine?.resume(),
+  async reset() {
+    if (!machine) throw new Error('There is no machine to reset. Boot one first.')
+    inputLost.clear()
+    await machine.reset()
+  },
+  async powerOff() {
+    booting?.abort(new Error('The machine was switched off while it was loading.'))
+    const held = machine
+    machine = undefined
+    inputLost.clear()
+    await held?.powerOff()
+  },
+}
+
+Comlink.expose(api)
