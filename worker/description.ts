@@ -1,7 +1,7 @@
 /** The machine description: one JSON document that says what a machine is made of. `docs/machine.md` explains it. */
 
 import * as v from 'valibot'
-import { described, source, sourceEntries, type Transport, transport } from './description/device.ts'
+import { described, source, sourceEntries, type Transport, transport, wholeNumber } from './description/device.ts'
 import { deviceSchemas } from './description/devices.ts'
 
 export type { FileSource, Transport } from './description/device.ts'
@@ -11,28 +11,17 @@ export const descriptionSchema = v.pipe(
   v.strictObject({
     $schema: v.optional(described('The address of this schema, for editors.', v.string())),
     name: v.optional(described('What the page calls the machine.', v.string())),
-    memory: v.optional(
-      described(
-        'RAM in MiB.',
-        v.pipe(
-          v.number(),
-          v.integer('must be a whole number of MiB'),
-          v.minValue(8, 'is too little: no Linux starts in less than 8 MiB'),
-          v.maxValue(2047, 'is too much: this machine has less than 2048 MiB'),
-        ),
-      ),
-      256,
-    ),
-    kernel: v.optional(described('A Linux kernel for 32-bit x86: bzImage or vmlinux.', source)),
-    initrd: v.optional(described('Its initial RAM disk: a cpio archive, compressed or not.', source)),
+    memory: v.optional(described('RAM in MiB.', wholeNumber(8, 2047)), 256),
+    kernel: v.optional(source('A Linux kernel for 32-bit x86: bzImage or vmlinux.')),
+    initrd: v.optional(source('Its initial RAM disk: a cpio archive, compressed or not.')),
     cmdline: v.optional(described('Appended to the kernel command line the machine makes.', v.string()), ''),
     bios: v.optional(
       described(
         'A BIOS image to start instead of a kernel.',
-        v.strictObject({ ...sourceEntries, vga: v.optional(described('Its VGA BIOS.', source)) }),
+        v.strictObject({ ...sourceEntries, vga: v.optional(source('Its VGA BIOS.')) }),
       ),
     ),
-    cdrom: v.optional(described('An ISO image for the BIOS to start from.', source)),
+    cdrom: v.optional(source('An ISO image for the BIOS to start from.')),
     transport: v.optional(described('For every device that does not say its own.', transport), 'mmio'),
     devices: v.optional(
       described('In the order the guest finds them.', v.array(v.variant('type', deviceSchemas))),
@@ -93,12 +82,34 @@ function absolute(url: string, base: string, path: string): string {
   return new URL(url, base).href
 }
 
-type Issue = v.InferIssue<typeof descriptionSchema>
-
-function explain(issue: Issue): string {
-  const path = (issue.path ?? []).reduce(
+/** One line for one fault: the place, then what is wrong there. */
+function explain(issue: v.BaseIssue<unknown>): string {
+  // Of the forms a value may have, the one that it comes closest to tells what is wrong inside.
+  const inside = issue.type === 'union' ? issue.issues?.find(({ path }) => path) : undefined
+  const fault = inside ?? issue
+  const path = [...(issue.path ?? []), ...(inside?.path ?? [])].reduce(
     (at, { key }) => (typeof key === 'number' ? `${at}[${key}]` : at ? `${at}.${String(key)}` : String(key)),
     '',
   )
-  return `${path || 'the document'}: ${issue.message}`
+  return `${path || 'the document'}: ${complaint(fault)}`
+}
+
+const words: Record<string, string> = {
+  Object: 'an object',
+  Array: 'a list',
+  string: 'text',
+  number: 'a number',
+  boolean: 'true or false',
+}
+
+function complaint({ kind, type, expected, received, message }: v.BaseIssue<unknown>): string {
+  if (kind === 'validation') return message
+  if (expected === 'never') return 'there is no such entry; check its spelling'
+  if (received === 'undefined' && type === 'strict_object') return 'is missing'
+  const choices = (expected ?? '').replace(/[()]/g, '').split(' | ')
+  const wanted =
+    expected !== 'Object' && (type === 'picklist' || type === 'variant')
+      ? `use one of ${choices.join(', ')}`
+      : `it must be ${choices.map(choice => words[choice] ?? choice).join(' or ')}`
+  return `${received === 'undefined' ? 'is missing' : `${words[received] ?? received} will not do`}: ${wanted}`
 }

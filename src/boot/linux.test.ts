@@ -7,7 +7,7 @@ import { BootParams, E820Entry, ElfHeader, ProgramHeader, SetupHeader } from './
 
 const MIB = 1 << 20
 const ascii = (text: string) => Uint8Array.from(text, c => c.charCodeAt(0))
-const join = (...parts: Uint8Array[]) => Uint8Array.from(parts.flatMap(part => [...part]))
+const join = (...parts: Uint8Array[]) => new Uint8Array(Buffer.concat(parts))
 
 interface Load {
   vaddr: number

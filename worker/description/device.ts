@@ -10,6 +10,14 @@ export const described = <S extends v.GenericSchema>(doc: string, schema: S) => 
 
 export const transport = v.picklist(transports)
 
+export const wholeNumber = (least: number, most: number) =>
+  v.pipe(
+    v.number(),
+    v.integer('must be a whole number'),
+    v.minValue(least, `must be at least ${least}`),
+    v.maxValue(most, `must be at most ${most}`),
+  )
+
 const url = v.pipe(v.string(), v.nonEmpty('is empty: give a URL, or file:NAME for a file of yours'))
 
 /** The entries of a source given as an object, for schemas that add their own. */
@@ -22,7 +30,7 @@ export const sourceEntries = {
     ),
   ),
   size: v.optional(
-    described('Size of the file as it is downloaded, in bytes.', v.pipe(v.number(), v.integer(), v.minValue(0))),
+    described('Size of the file as it is downloaded, in bytes.', wholeNumber(0, Number.MAX_SAFE_INTEGER)),
   ),
 }
 
@@ -30,10 +38,12 @@ export const sourceEntries = {
  * A file to be downloaded: a URL, or an object that can carry its checksum too. Parsing gives the object form.
  * Everything called `url` in the document is made absolute by `parseDescription`.
  */
-export const source = v.pipe(
-  v.union([url, v.strictObject(sourceEntries)]),
-  v.transform((value): FileSource => (typeof value === 'string' ? { url: value } : value)),
-)
+export const source = (doc: string) =>
+  v.pipe(
+    v.union([url, v.strictObject(sourceEntries)]),
+    v.description(doc),
+    v.transform((value): FileSource => (typeof value === 'string' ? { url: value } : value)),
+  )
 /** A file named by a description: an absolute URL or `file:NAME`; size in bytes. */
 export interface FileSource {
   readonly url: string
@@ -57,7 +67,7 @@ export const device = <const T extends string, const E extends v.ObjectEntries>(
                   v.string(),
                   v.regex(/^VIRTIO_[A-Z0-9_]+$/, 'must be a feature’s name, as in VIRTIO_F_VERSION_1'),
                 ),
-                v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(127)),
+                wholeNumber(0, 127),
               ]),
             ),
           ),
@@ -68,10 +78,7 @@ export const device = <const T extends string, const E extends v.ObjectEntries>(
       described(
         'Largest queue offered, in descriptors.',
         v.pipe(
-          v.number(),
-          v.integer(),
-          v.minValue(1),
-          v.maxValue(32768),
+          wholeNumber(1, 32768),
           v.check(size => (size & (size - 1)) === 0, 'must be a power of 2'),
         ),
       ),
