@@ -1,0 +1,119 @@
+/** The machine of the page, built in Node: the same worker code around files instead of downloads. */
+
+import { readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { pathToFileURL } from 'node:url'
+import { type MachineDescription, parseDescription, type Transport } from '../worker/description.ts'
+import { EXEC_PORTS, EXEC_WORD, GuestExec } from '../worker/exec.ts'
+import { prepareLinux } from '../worker/linux.ts'
+import { load } from '../worker/loader.ts'
+import { Machine, type MachineEvents } from '../worker/machine.ts'
+
+export interface NodeMachineOptions {
+  /** A machine description: a file or a URL. The default machine, if there is no kernel either. */
+  readonly machine?: string
+  readonly kernel?: string
+  readonly initrd?: string
+  /** Further words for the kernel command line. */
+  readonly cmdline?: string
+  /** In MiB. */
+  readonly memory?: number
+  /** For every device. */
+  readonly transport?: Transport
+  /** Adds the ports of the agent that runs commands. */
+  readonly exec?: boolean
+  readonly columns?: number
+  readonly rows?: number
+  readonly events: MachineEvents
+}
+
+export interface NodeMachine {
+  readonly machine: Machine
+  readonly exec: GuestExec
+  start(): void
+}
+
+const DEFAULT_MACHINE = new URL('../public/machines/default.json', import.meta.url).href
+const isUrl = (name: string) => /^[a-z]+:\/\//i.test(name)
+const urlOf = (name: string) => (isUrl(name) ? name : pathToFileURL(name).href)
+const openFile = (url: string) =>
+  readFile(new URL(url)).then(
+    bytes => new Blob([bytes]),
+    () => undefined,
+  )
+
+let wasm: Promise<WebAssembly.Module> | undefined
+const processor = () =>
+  (wasm ??= readFile(createRequire(import.meta.url).resolve('v86/build/v86.wasm')).then(bytes =>
+    WebAssembly.compile(bytes),
+  ))
+
+/** Everything but the first instruction. Fails with an error whose message can be shown. */
+export async function buildMachine(options: NodeMachineOptions): Promise<NodeMachine> {
+  const description = await descriptionOf(options)
+  if (!description.kernel)
+    throw new Error('This machine names a BIOS, and only kernels can be started. Give it a "kernel".')
+  const exec = new GuestExec(bytes => {
+    const port = machine.consoles.find(({ name }) => name === 'ringlet.exec')
+    if (port) machine.input(port, bytes)
+  })
+  const { events, columns = 80, rows = 25 } = options
+  const [machine, linux] = await Promise.all([
+    processor().then(module =>
+      Machine.create({
+        ...{ description, wasm: module, columns, rows },
+        events: {
+          ...events,
+          output: (console, bytes) => exec.take(console.name, bytes) || events.output(console, bytes),
+        },
+      }),
+    ),
+    prepareLinux({
+      ...{ kernel: description.kernel, initrd: description.initrd, openFile },
+      memory: description.memory * 2 ** 20,
+    }),
+  ])
+  return { machine, exec, start: () => machine.start(() => linux.plan(machine.cmdline)) }
+}
+
+/** The document, with what the options change in it. */
+async function descriptionOf(options: NodeMachineOptions): Promise<MachineDescription> {
+  const { kernel, initrd, cmdline, memory, transport, exec } = options
+  const name = options.machine ?? (kernel === undefined ? DEFAULT_MACHINE : undefined)
+  const base = name === undefined ? pathToFileURL('./').href : urlOf(name)
+  const document = name === undefined ? {} : await read(base)
+  const words = [document['cmdline'], cmdline, exec && EXEC_WORD].filter(Boolean)
+  const devices = document['devices'] as Record<string, unknown>[] | undefined
+  const described = parseDescription(
+    {
+      ...document,
+      ...(kernel !== undefined && { kernel: urlOf(kernel), bios: undefined }),
+      ...(initrd !== undefined && { initrd: urlOf(initrd) }),
+      ...(memory !== undefined && { memory }),
+      ...(transport && { transport, devices: devices?.map(device => ({ ...device, transport: undefined })) }),
+      cmdline: words.join(' '),
+    },
+    base,
+  )
+  return exec ? withExecPorts(described) : described
+}
+
+async function read(url: string): Promise<Record<string, unknown>> {
+  const bytes = await load({ url }, { what: 'the machine description', openFile })
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes))
+  } catch (error) {
+    throw new Error(`${url} is not a machine description: it is not JSON (${(error as Error).message}).`)
+  }
+}
+
+function withExecPorts(description: MachineDescription): MachineDescription {
+  const first = description.devices.findIndex(({ type }) => type === 'console')
+  if (first < 0) throw new Error('This machine has no console device, so no command can be run in it. Give it one.')
+  const devices = description.devices.map((device, index) => {
+    if (index !== first || device.type !== 'console') return device
+    const ports = device.ports ?? [{ name: 'console', console: true }]
+    return { ...device, ports: [...ports, ...EXEC_PORTS.map(name => ({ name }))] }
+  })
+  return { ...description, devices }
+}
