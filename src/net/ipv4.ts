@@ -1,6 +1,7 @@
 /** IPv4 packets. An address is an unsigned 32-bit number everywhere. */
 
 import { be16, be32, struct, u8 } from '../virtio/layout.ts'
+import { fold, onesSum } from './checksum.ts'
 import { viewOf } from './ethernet.ts'
 
 export const Ipv4Header = struct('IPv4 header', 'RFC 791 §3.1', {
@@ -51,14 +52,7 @@ export function writeIpv4(source: number, destination: number, protocol: number,
 }
 
 /** RFC 1071. Over bytes that contain their own correct checksum it is 0. `start` is a sum to go on from. */
-export function internetChecksum(bytes: Uint8Array, start = 0) {
-  let sum = start
-  const even = bytes.length & ~1
-  for (let i = 0; i < even; i += 2) sum += (bytes[i]! << 8) | bytes[i + 1]!
-  if (bytes.length > even) sum += bytes[even]! << 8
-  while (sum > 0xffff) sum = (sum & 0xffff) + Math.floor(sum / 0x10000)
-  return ~sum & 0xffff
-}
+export const internetChecksum = (bytes: Uint8Array, start = 0) => ~fold(start + onesSum(bytes)) & 0xffff
 
 /** `10.0.2.15` */
 export const formatIp = (ip: number) => [ip >>> 24, (ip >>> 16) & 255, (ip >>> 8) & 255, ip & 255].join('.')
