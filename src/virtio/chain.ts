@@ -132,7 +132,7 @@ export class Chain {
     memory: GuestMemory,
     /** Index of the first descriptor (split), or the buffer ID (packed). */
     public id: number,
-    /** Ring slots it takes up (packed). */
+    /** Descriptors of the ring it takes up. */
     public slots = 1,
   ) {
     this.reader = new Reader(memory)

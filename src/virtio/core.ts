@@ -107,7 +107,9 @@ export class VirtioCore implements Driver {
   private get acceptable() {
     if (this.accepts & ~this.offered) return false
     if (!this.accepted(Feature.VERSION_1)) return false
-    return (this.device.spec.needs ?? []).every(([feature, need]) => !this.accepted(feature) || this.accepted(need))
+    return (this.device.spec.needs ?? []).every(
+      ([feature, ...any]) => !this.accepted(feature) || any.some(need => this.accepted(need)),
+    )
   }
 
   get ringFeatures(): RingFeatures {
@@ -311,7 +313,8 @@ function offer(device: VirtioDevice, kind: Interface, mask: readonly number[]) {
   for (const feature of mask) if (feature !== Feature.VERSION_1) offered.delete(feature)
   for (let before = -1; before !== offered.size; ) {
     before = offered.size
-    for (const [feature, need] of device.spec.needs ?? []) if (!offered.has(need)) offered.delete(feature)
+    for (const [feature, ...any] of device.spec.needs ?? [])
+      if (!any.some(need => offered.has(need))) offered.delete(feature)
   }
   return bits(offered)
 }

@@ -12,8 +12,8 @@ export interface DeviceSpec {
   readonly queues: readonly string[]
   /** Bit numbers by the specification's names, without the prefix VIRTIO_x_F_. */
   readonly features: Readonly<Record<string, number>>
-  /** Offered bits that need another offered (and accepted) bit: [bit, what it needs]. */
-  readonly needs?: readonly (readonly [number, number])[]
+  /** Offered bits that need another offered (and accepted) bit: [bit, what it needs, or else needs, …]. */
+  readonly needs?: readonly (readonly [number, ...number[]])[]
   /** The configuration space; only `writable` fields take what the driver writes. */
   readonly config?: Struct
   /** The device cannot be driven through a legacy interface: its Linux driver demands VERSION_1. */

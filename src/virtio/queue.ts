@@ -158,6 +158,18 @@ export class Virtqueue implements Iterable<Chain> {
     if (this.ring?.publish()) this.owner.used(this)
   }
 
+  /** Keeps completions from the driver until the returned function is called. */
+  hold(): () => void {
+    this.batches++
+    let held = true
+    return () => {
+      if (!held) return
+      held = false
+      this.batches--
+      if (this.batches === 0) this.publish()
+    }
+  }
+
   /**
    * Runs `work` on this queue: completions inside it reach the driver together, with one interrupt, and guest errors,
    * at once or from the promise it returns, stop the device. For kicks, and for host input that arrives between them.
