@@ -6,8 +6,11 @@ import cac from 'cac'
 import type { JWK } from 'jose'
 import { pino } from 'pino'
 import { createKey, type Grant, mintToken, publicHalf } from './access.ts'
+import { nameServer, openEgress } from './egress/egress.ts'
+import { EgressPolicy } from './egress/policy.ts'
+import { Counts } from './metrics.ts'
 import { flagOf, mergeOptions, OPTIONS, OptionError, type Options } from './options.ts'
-import { startRelay } from './server.ts'
+import { lanSettings, startRelay } from './server.ts'
 
 const cli = cac('relay')
 
@@ -85,7 +88,13 @@ function readKey(file: string): JWK {
 async function run(options: Options) {
   const log = pino({ name: 'relay', level: options.logLevel })
   const key = options.tokenKey === undefined ? undefined : readKey(options.tokenKey)
-  const relay = await startRelay(options, { log, key })
+  const counts = new Counts()
+  const policy = new EgressPolicy(options.allow, () => performance.now())
+  const egress = options.egress
+    ? openEgress(policy, lanSettings(options), nameServer(options.dns), counts, log)
+    : undefined
+  process.on('exit', () => egress?.close())
+  const relay = await startRelay(options, { log, key, counts, outside: egress })
   let stopping = false
   const stop = async (signal: string) => {
     if (stopping) process.exit(1)

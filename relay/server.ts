@@ -45,6 +45,12 @@ const HEADERS_MS = 5000
 const GOING_AWAY = 1001
 const ETHERNET_HEADER = 14
 
+/** What all rooms have in common. */
+export function lanSettings({ network, mtu, leaseSeconds }: Options): LanSettings {
+  const range = parseNetwork(network)!
+  return { ...DEFAULT_LAN, ...range, ip: range.network + 1, mtu, leaseSeconds }
+}
+
 export async function startRelay(
   options: Options,
   { log, key, outside, federation, ...more }: Surroundings,
@@ -54,9 +60,7 @@ export async function startRelay(
   const clock = { now: () => performance.now() }
   const verify = key && (await tokenVerifier(key, options.tokenAge))
   const originless = options.originless ?? (isLoopback(host) || verify !== undefined)
-  const range = parseNetwork(options.network)!
-  const { mtu, leaseSeconds } = options
-  const lan: LanSettings = { ...DEFAULT_LAN, ...range, ip: range.network + 1, mtu, leaseSeconds }
+  const lan = lanSettings(options)
   const rooms = new Map<string, Room>()
   const clients = new Map<Client, { name: string }>()
   const addresses = new Tally(options.maxPerAddress)
