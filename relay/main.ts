@@ -8,6 +8,7 @@ import { pino } from 'pino'
 import { createKey, type Grant, mintToken, publicHalf } from './access.ts'
 import { nameServer, openEgress } from './egress/egress.ts'
 import { EgressPolicy } from './egress/policy.ts'
+import { joinNats } from './federation/federation.ts'
 import { Counts } from './metrics.ts'
 import { flagOf, mergeOptions, OPTIONS, OptionError, type Options } from './options.ts'
 import { lanSettings, startRelay } from './server.ts'
@@ -94,13 +95,18 @@ async function run(options: Options) {
     ? openEgress(policy, lanSettings(options), nameServer(options.dns), counts, log)
     : undefined
   process.on('exit', () => egress?.close())
-  const relay = await startRelay(options, { log, key, counts, outside: egress })
+  const federation =
+    options.nats === undefined
+      ? undefined
+      : await joinNats({ url: options.nats, prefix: options.natsPrefix, mtu: options.mtu }, counts, log)
+  const relay = await startRelay(options, { log, key, counts, outside: egress, federation })
   let stopping = false
   const stop = async (signal: string) => {
     if (stopping) process.exit(1)
     stopping = true
     log.info({ signal }, 'asked to stop')
     await relay.close()
+    await federation?.close()
     process.exit(0)
   }
   process.on('SIGTERM', stop)
