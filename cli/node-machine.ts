@@ -8,6 +8,7 @@ import { EXEC_PORTS, EXEC_WORD, GuestExec } from '../worker/exec.ts'
 import { prepareLinux } from '../worker/linux.ts'
 import { load } from '../worker/loader.ts'
 import { Machine, type MachineEvents } from '../worker/machine.ts'
+import { openNodeDisk } from './disks.ts'
 
 export interface NodeMachineOptions {
   /** A machine description: a file or a URL. The default machine, if there is no kernel either. */
@@ -20,6 +21,8 @@ export interface NodeMachineOptions {
   readonly memory?: number
   /** For every device. */
   readonly transport?: Transport
+  /** Raw disk images, written in place. */
+  readonly disks?: readonly string[]
   /** Adds the ports of the agent that runs commands. */
   readonly exec?: boolean
   readonly columns?: number
@@ -62,6 +65,7 @@ export async function buildMachine(options: NodeMachineOptions): Promise<NodeMac
     processor().then(module =>
       Machine.create({
         ...{ description, wasm: module, columns, rows },
+        disk: disk => openNodeDisk(disk, options.disks ?? []),
         events: {
           ...events,
           output: (console, bytes) => exec.take(console.name, bytes) || events.output(console, bytes),
@@ -83,19 +87,27 @@ async function descriptionOf(options: NodeMachineOptions): Promise<MachineDescri
   const base = name === undefined ? pathToFileURL('./').href : urlOf(name)
   const document = name === undefined ? {} : await read(base)
   const words = [document['cmdline'], cmdline, exec && EXEC_WORD].filter(Boolean)
-  const devices = document['devices'] as Record<string, unknown>[] | undefined
+  const devices = withDisks(document['devices'] as Record<string, unknown>[] | undefined, options.disks ?? [])
   const described = parseDescription(
     {
       ...document,
       ...(kernel !== undefined && { kernel: urlOf(kernel), bios: undefined }),
       ...(initrd !== undefined && { initrd: urlOf(initrd) }),
       ...(memory !== undefined && { memory }),
+      ...(devices && { devices }),
       ...(transport && { transport, devices: devices?.map(device => ({ ...device, transport: undefined })) }),
       cmdline: words.join(' '),
     },
     base,
   )
   return exec ? withExecPorts(described) : described
+}
+
+/** Disks come first, so that they are vda, vdb … in the order given. */
+function withDisks(devices: Record<string, unknown>[] | undefined, disks: readonly string[]) {
+  if (disks.length === 0) return devices
+  const blocks = disks.map(disk => ({ type: 'block', image: pathToFileURL(disk).href }))
+  return [...blocks, ...(devices ?? [{ type: 'console' }, { type: 'entropy' }])]
 }
 
 async function read(url: string): Promise<Record<string, unknown>> {

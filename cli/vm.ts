@@ -37,6 +37,7 @@ const flags: Readonly<Record<string, readonly [argument: string, what: string]>>
   cmdline: ['WORDS', 'more words for the kernel command line'],
   memory: ['MIB', 'RAM'],
   transport: ['NAME', `for every device: ${transports.join(', ')}`],
+  disk: ['FILE', 'a raw disk image, written in place; may be given several times'],
   exec: ['COMMAND', 'run a command in the default guest, print what it prints, exit with its status'],
   timeout: ['SECONDS', `then give up, with exit status ${TIMEOUT}; ${PATIENCE} with --exec`],
 }
@@ -55,9 +56,11 @@ interface Options extends Omit<NodeMachineOptions, 'exec' | 'events'> {
 }
 
 function parse(): Options {
-  const known = Object.fromEntries(Object.keys(flags).map(name => [name, { type: 'string' as const }]))
+  const known = Object.fromEntries(
+    Object.keys(flags).map(name => [name, { type: 'string' as const, multiple: name === 'disk' }]),
+  )
   const { values } = parseArgs({ options: { ...known, help: { type: 'boolean' } } })
-  const given = values as Record<string, string | boolean | undefined>
+  const { disk: disks, ...given } = values as Record<string, string | boolean | undefined> & { disk?: string[] }
   if (given['help']) throw new Exit(0, help)
   const number = (name: string) => {
     const value = given[name]
@@ -68,7 +71,7 @@ function parse(): Options {
   const { transport } = given
   if (transport !== undefined && !transports.includes(transport as Transport))
     throw new Error(`There is no transport "${transport}". There are: ${transports.join(', ')}.`)
-  const entries = { ...given, memory: number('memory'), timeout: number('timeout') }
+  const entries = { ...given, disks, memory: number('memory'), timeout: number('timeout') }
   return Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined))
 }
 

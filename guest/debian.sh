@@ -51,6 +51,6 @@ rm -f "$image"
 E2FSPROGS_FAKE_TIME=$SOURCE_DATE_EPOCH mke2fs -q -t ext4 -d "$root" -L ringlet \
   -U 5f1c7a0e-0d6b-4f5e-8d55-2b1a6c9e7d10 -E hash_seed=9c3f4f0e-7f3e-4a57-8f0e-31f6b2a8c4d1,lazy_itable_init=1,lazy_journal_init=1 \
   -O ^metadata_csum_seed -J size=16 -m 1 "$image" "$size"
-npm run -s image -- pack "$image" "$out"
+npm run -s image -- pack "$image" "$out" --level "${LEVEL:-19}"
 cp guest/debian-machine.json "$out/machine.json"
 du -sh --apparent-size "$image" "$out" >&2

@@ -10,6 +10,8 @@ export type Source = string | Blob
 export interface BootRequest {
   /** The description, its URLs already absolute. */
   readonly machine: MachineDescription
+  /** Where the description comes from: its disks are kept apart from those of others. The page's own if absent. */
+  readonly origin?: string
   /** Files that stand in for what the description names by `file:NAME`. */
   readonly files?: Readonly<Record<string, Blob>>
   /** Size of the terminal, in characters. */
@@ -43,6 +45,14 @@ export type MachineEvent =
     }
   /** Something the user should read: what happened and what can be done. */
   | { readonly type: 'problem'; readonly title: string; readonly detail: string }
+  /** Something only the user can decide; `answer` takes the index of the choice. The first choice changes nothing. */
+  | {
+      readonly type: 'question'
+      readonly id: number
+      readonly title: string
+      readonly detail: string
+      readonly choices: readonly string[]
+    }
   /** What the boot took, in milliseconds from `boot()`, by phase name. */
   | { readonly type: 'timing'; readonly phases: Readonly<Record<string, number>> }
 
@@ -64,6 +74,8 @@ export interface ConsoleInfo {
 export interface MachineApi {
   /** Sends `MachineEvent`s to this port from now on. */
   listen(events: MessagePort): void
+  /** The user's choice in a `question`, by index. */
+  answer(id: number, choice: number): void
   /** Connects a terminal to the first console (or a named port); replaces an earlier one. */
   openConsole(port: MessagePort, name?: string): void
   /** Loads and starts; settles when the guest runs. */

@@ -1,3 +1,5 @@
+import { BlockDevice } from '../src/devices/block.ts'
+import type { BlockBackend } from '../src/devices/block-backend.ts'
 import { ConsoleDevice } from '../src/devices/console.ts'
 import { EntropyDevice } from '../src/devices/entropy.ts'
 import type { VirtioDevice } from '../src/virtio/device.ts'
@@ -21,9 +23,11 @@ export interface Surroundings {
   output(port: number, bytes: Uint8Array): void
   /** The guest opened or closed a console's port. */
   opened(port: number, open: boolean): void
+  /** Opens the disk a description means. */
+  disk(description: Described<'block'>): Promise<BlockBackend>
 }
 
-type Described<T extends string> = Extract<DeviceDescription, { type: T }>
+export type Described<T extends string> = Extract<DeviceDescription, { type: T }>
 type Attach<T extends string> = (
   description: Described<T>,
   surroundings: Surroundings,
@@ -31,6 +35,7 @@ type Attach<T extends string> = (
 
 /** One line for each device that a description can name. */
 const deviceTypes: { readonly [T in DeviceDescription['type']]: Attach<T> } = {
+  block: attachBlock,
   console: attachConsole,
   entropy: () => ({ device: () => new EntropyDevice({ fill: target => void crypto.getRandomValues(target) }) }),
 }
@@ -38,6 +43,15 @@ const deviceTypes: { readonly [T in DeviceDescription['type']]: Attach<T> } = {
 /** Opens the host side of a described device. */
 export const attach = (description: DeviceDescription, surroundings: Surroundings) =>
   (deviceTypes[description.type] as Attach<string>)(description as Described<string>, surroundings)
+
+async function attachBlock(description: Described<'block'>, surroundings: Surroundings): Promise<Attachment> {
+  const backend = await surroundings.disk(description)
+  const { queues = 1, queueSize = 256 } = description
+  return {
+    device: () => new BlockDevice(backend, { queues, queueSize }),
+    close: () => backend.close?.(),
+  }
+}
 
 function attachConsole({ ports, multiport }: Described<'console'>, surroundings: Surroundings): Attachment {
   const named: readonly { name?: string; console?: boolean | undefined }[] = ports ?? [{}]

@@ -2,7 +2,7 @@ import type { BootPlan } from '../src/boot/plan.ts'
 import type { ConsoleDevice } from '../src/devices/console.ts'
 import type { ConsoleInfo, MachineState } from './api.ts'
 import type { MachineDescription } from './description.ts'
-import { attach } from './device-types.ts'
+import { attach, type Surroundings } from './device-types.ts'
 import { EndWatch } from './end-watch.ts'
 import { announce, type Place, place } from './placement.ts'
 import { type PoweredOn, powerOn, type Slot } from './power-on.ts'
@@ -31,6 +31,8 @@ export interface MachineOptions {
   readonly columns: number
   readonly rows: number
   readonly events: MachineEvents
+  /** Opens the disks the description names. */
+  readonly disk: Surroundings['disk']
 }
 
 /** A console device and how its ports are. */
@@ -118,6 +120,7 @@ export class Machine {
           return terminals() ?? { columns, rows }
         },
         console: device => this.terminals.set(index, { columns, rows, ...terminals(), device, open: [] }),
+        disk: this.options.disk,
         output: (port, bytes) => this.output(this.consoleOf(index, port), bytes),
         opened: (port, open) => {
           const there = terminals()

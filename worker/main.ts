@@ -3,6 +3,7 @@
 import * as Comlink from 'comlink'
 import wasmUrl from 'v86/build/v86.wasm?url'
 import type { BootRequest, MachineApi, MachineEvent } from './api.ts'
+import { openDisk } from './backends/open-disk.ts'
 import { ConsoleBridge } from './console-bridge.ts'
 import { prepareLinux } from './linux.ts'
 import { Machine, SERIAL } from './machine.ts'
@@ -23,6 +24,15 @@ const bridges = new Map<string | undefined, ConsoleBridge>()
 const inputLost = new Set<string>()
 
 const tell = (event: MachineEvent) => events?.postMessage(event)
+
+/** Questions the page has not answered yet, by number. */
+const questions = new Map<number, (choice: number) => void>()
+let asked = 0
+const ask = (title: string, detail: string, choices: readonly string[]) =>
+  new Promise<number>(resolve => {
+    questions.set(++asked, resolve)
+    tell({ type: 'question', id: asked, title, detail, choices })
+  })
 
 function bridge(name: string | undefined): ConsoleBridge {
   const there = bridges.get(name)
@@ -51,7 +61,7 @@ function bridge(name: string | undefined): ConsoleBridge {
   return made
 }
 
-async function boot({ machine: description, files = {}, columns, rows }: BootRequest) {
+async function boot({ machine: description, origin = location.origin, files = {}, columns, rows }: BootRequest) {
   await api.powerOff()
   const { signal } = (booting = new AbortController())
   const started = performance.now()
@@ -70,6 +80,19 @@ async function boot({ machine: description, files = {}, columns, rows }: BootReq
       wasm: module,
       columns,
       rows,
+      disk: disk =>
+        openDisk(disk, {
+          origin,
+          holder: description.name ?? 'a machine',
+          file: openFile,
+          ask,
+          async whenFull(reason) {
+            machine?.hold('storage full')
+            const choice = await ask('No room left', `${reason}. The machine waits.`, ['Try again', 'Give up'])
+            machine?.release('storage full')
+            return choice === 0 ? 'retry' : 'give up'
+          },
+        }),
       events: {
         state(state, detail) {
           tell({ type: 'state', state, ...(detail !== undefined && { detail }) })
@@ -111,6 +134,10 @@ const api: MachineApi = {
   listen(port) {
     events?.close()
     events = port
+  },
+  answer(id, choice) {
+    questions.get(id)?.(choice)
+    questions.delete(id)
   },
   openConsole(port, name) {
     bridge(name).connect(port)

@@ -124,6 +124,14 @@ export const be32 = scalar(
   (view, at) => view.getUint32(at),
   (view, at, value) => view.setUint32(at, value),
 )
+export const be64 = scalar(
+  8,
+  (view, at) => view.getUint32(at) * 2 ** 32 + view.getUint32(at + 4),
+  (view, at, value) => {
+    view.setUint32(at, Math.floor(value / 2 ** 32))
+    view.setUint32(at + 4, value >>> 0)
+  },
+)
 /** Six bytes as one number: a MAC address that can be compared and be a key. */
 export const be48 = scalar(
   6,

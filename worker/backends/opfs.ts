@@ -55,7 +55,11 @@ export class OpfsStore implements BlockStore {
   private tail = 0
   private entries = 0
 
-  constructor(private readonly files: SyncFiles) {
+  constructor(
+    private readonly files: SyncFiles,
+    /** Nothing is changed, so that it can be read while another tab writes it. */
+    private readonly readonly = false,
+  ) {
     try {
       const found = files.index.map(readIndex)
       this.active = found[1]!.generation > found[0]!.generation ? 1 : 0
@@ -72,14 +76,17 @@ export class OpfsStore implements BlockStore {
   }
 
   /** Opens, or makes, the files in a directory of the origin's private file system. */
-  static async open(directory: FileSystemDirectoryHandle): Promise<OpfsStore> {
+  static async open(directory: FileSystemDirectoryHandle, readonly = false): Promise<OpfsStore> {
     const open: SyncFile[] = []
     try {
       for (const name of ['data', 'index-a', 'index-b']) {
         const file = await directory.getFileHandle(name, { create: true })
-        open.push((await file.createSyncAccessHandle()) as unknown as SyncFile)
+        // Who may write is settled by a Web Lock; the handle's own would keep readers out too, where it can be had milder.
+        const options = { mode: 'readwrite-unsafe' } as object
+        const handle = await (file.createSyncAccessHandle as (options: object) => Promise<unknown>).call(file, options)
+        open.push(handle as SyncFile)
       }
-      return new OpfsStore({ data: open[0]!, index: [open[1]!, open[2]!] })
+      return new OpfsStore({ data: open[0]!, index: [open[1]!, open[2]!] }, readonly)
     } catch (error) {
       for (const file of open) file.close()
       if ((error as { name?: string }).name === 'NoModificationAllowedError')
@@ -174,7 +181,7 @@ export class OpfsStore implements BlockStore {
 
   close() {
     try {
-      this.flush()
+      if (!this.readonly) this.flush()
     } finally {
       for (const file of [this.files.data, ...this.files.index]) file.close()
     }
@@ -249,6 +256,7 @@ export class OpfsStore implements BlockStore {
     this.slots = used.size === 0 ? 0 : [...used].reduce((a, b) => Math.max(a, b), 0) + 1
     for (let slot = this.slots - 1; slot >= 0; slot--) if (!used.has(slot)) this.free.push(slot)
     const { data, index } = this.files
+    if (this.readonly) return
     if (data.getSize() > this.slots * BLOCK) data.truncate(this.slots * BLOCK)
     if (data.getSize() < this.slots * BLOCK)
       throw new BackendError('the data file of the disk is shorter than its index says: it was cut outside of Ringlet')

@@ -11,6 +11,7 @@ const pattern = (length: number, seed: number) =>
   Uint8Array.from({ length }, (_, i) => (i * 7 + seed + (i >> 9)) & 0xff)
 
 const IMAGE = pattern(SIZE, 1)
+const same = (a: Uint8Array, b: Uint8Array) => Buffer.compare(a, b) === 0
 
 test('a write of whole blocks reads nothing; one of less reads its block once', () => {
   const reads: number[] = []
@@ -33,11 +34,11 @@ test('the base is never written, and comes back at a reset', async () => {
   const disk = new Overlay(new MemoryStore(), new MemoryDisk(image))
   disk.write(0, pattern(SIZE, 2))
   disk.writeZeroes(512, 8192)
-  expect(image).toEqual(pattern(SIZE, 1))
+  expect(same(image, IMAGE)).toBe(true)
   await disk.reset()
   const all = new Uint8Array(SIZE)
   disk.read(0, all)
-  expect(all).toEqual(image)
+  expect(same(all, IMAGE)).toBe(true)
 })
 
 test('it grows: new sectors are zeroes, and the device is told', async () => {
@@ -48,7 +49,7 @@ test('it grows: new sectors are zeroes, and the device is told', async () => {
   expect([disk.capacity, told]).toEqual([SIZE + 4096, 1])
   const end = new Uint8Array(4096 + 512)
   disk.read(SIZE - 512, end)
-  expect(end).toEqual(new Uint8Array([...pattern(SIZE, 1).slice(-512), ...new Uint8Array(4096)]))
+  expect(same(end, new Uint8Array([...IMAGE.slice(-512), ...new Uint8Array(4096)]))).toBe(true)
   await expect(disk.grow(512)).rejects.toThrow(BackendError)
 })
 
@@ -147,7 +148,7 @@ describe('under a random workload', () => {
           } else {
             const got = new Uint8Array(length)
             expect(disk.readNow(offset, got)).toBe(true)
-            expect(Buffer.compare(got, model.subarray(offset, offset + length))).toBe(0)
+            expect(same(got, model.subarray(offset, offset + length))).toBe(true)
           }
         }
       }),

@@ -1,6 +1,7 @@
 /** Every device a machine description can name. A new one is its schema's file and a line here. */
 
+import { blockSchema } from './block.ts'
 import { consoleSchema } from './console.ts'
 import { entropySchema } from './entropy.ts'
 
-export const deviceSchemas = [consoleSchema, entropySchema] as const
+export const deviceSchemas = [blockSchema, consoleSchema, entropySchema] as const
