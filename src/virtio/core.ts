@@ -87,9 +87,13 @@ export class VirtioCore implements Driver {
 
   // ---- feature negotiation, §2.2 ----
 
+  /** What a driver is offered: a legacy one the low 32 bits, a modern one none of §6.3's. */
+  private offeredTo(legacy: boolean) {
+    return legacy ? this.offered & 0xffffffffn : this.offered & ~bits(LEGACY)
+  }
   /** 32 of the offered bits; nothing above bit 63. */
-  offeredWord(index: number) {
-    return word(this.offered, index)
+  offeredWord(index: number, legacy = this.kind === 'legacy') {
+    return word(this.offeredTo(legacy), index)
   }
   acceptedWord(index: number) {
     return word(this.accepts, index)
@@ -101,11 +105,11 @@ export class VirtioCore implements Driver {
     this.accepts = (this.accepts & ~(0xffffffffn << shift)) | (BigInt(value >>> 0) << shift)
   }
   accepted(feature: number) {
-    return (this.accepts & this.offered & bit(feature)) !== 0n
+    return (this.accepts & this.offeredTo(this.legacy) & bit(feature)) !== 0n
   }
 
   private get acceptable() {
-    if (this.accepts & ~this.offered) return false
+    if (this.accepts & ~this.offeredTo(false)) return false
     if (!this.accepted(Feature.VERSION_1)) return false
     return (this.device.spec.needs ?? []).every(
       ([feature, ...any]) => !this.accepted(feature) || any.some(need => this.accepted(need)),
@@ -156,8 +160,10 @@ export class VirtioCore implements Driver {
   private start() {
     if (this.started || !this.running) return
     this.started = true
-    for (const queue of this.queues) if (queue.ready) queue.start(this.ringFeatures)
-    this.guard(() => this.device.activate?.(this))
+    this.guard(() => {
+      for (const queue of this.queues) if (queue.ready) this.startQueue(queue)
+      this.device.activate?.(this)
+    })
   }
 
   reset() {
@@ -175,19 +181,33 @@ export class VirtioCore implements Driver {
   /** Makes a queue ready; refuses one whose rings are misaligned, overlapping or not all in RAM. */
   enable(queue: Virtqueue) {
     if (queue.ready) return
-    const areas = queue.areas(this.ringFeatures)
-    const fits = areas.every(
-      ({ start, end, align }, i) =>
-        start % align === 0 &&
-        this.memory.has(start, end - start) &&
-        areas.every((other, j) => i === j || end <= other.start || start >= other.end),
-    )
-    if (!fits) {
-      this.probe?.fault(new GuestError('2.6', `the rings of queue ${queue.index} are misaligned or not in RAM`))
+    if (!this.fits(queue)) {
+      this.probe?.fault(misplaced(queue))
       return
     }
     queue.ready = true
-    if (this.started && this.running) queue.start(this.ringFeatures)
+    if (this.started && this.running) this.startQueue(queue)
+  }
+
+  /** Whether its rings are where and what they must be. */
+  private fits(queue: Virtqueue) {
+    const features = this.ringFeatures
+    const areas = queue.areas(features)
+    return (
+      (features.packed || isPower(queue.size)) &&
+      areas.every(
+        ({ start, end, align }, i) =>
+          start % align === 0 &&
+          this.memory.has(start, end - start) &&
+          areas.every((other, j) => i === j || end <= other.start || start >= other.end),
+      )
+    )
+  }
+
+  private startQueue(queue: Virtqueue) {
+    // Negotiation may have gone on since it was enabled, and with it the shape of the rings.
+    if (!this.fits(queue)) throw misplaced(queue)
+    queue.start(this.ringFeatures)
   }
 
   disable(queue: Virtqueue) {
@@ -197,8 +217,8 @@ export class VirtioCore implements Driver {
 
   /** The driver chose a size; one that cannot be is ignored. §2.7: a power of two, unless packed. */
   resize(queue: Virtqueue, size: number) {
-    const power = (size & (size - 1)) === 0
-    if (queue.ready || size < 1 || size > queue.maxSize || !(power || this.accepted(Feature.RING_PACKED))) return
+    if (queue.ready || size < 1 || size > queue.maxSize) return
+    if (!isPower(size) && !this.accepted(Feature.RING_PACKED)) return
     queue.size = size
   }
 
@@ -304,6 +324,10 @@ export class VirtioCore implements Driver {
     if (before & Status.DRIVER_OK) this.raise('config')
   }
 }
+
+const isPower = (size: number) => (size & (size - 1)) === 0
+const misplaced = ({ index }: Virtqueue) =>
+  new GuestError('2.6', `the rings of queue ${index} are misaligned, overlap or are not in RAM`)
 
 /** The bits an instance offers, without masked ones and without bits that need a masked one (§2.2.2). */
 function offer(device: VirtioDevice, kind: Interface, mask: readonly number[]) {

@@ -112,7 +112,7 @@ export class MmioTransport implements Window {
       DeviceID: { read: () => core.device.spec.id },
       VendorID: { read: () => this.options.vendor ?? 0 },
       DeviceFeatures: {
-        read: () => (this.options.legacy && this.deviceSel > 0 ? 0 : core.offeredWord(this.deviceSel)),
+        read: () => core.offeredWord(this.deviceSel),
       },
       DeviceFeaturesSel: { write: value => void (this.deviceSel = value) },
       DriverFeatures: { write: value => core.accept(this.driverSel, value) },
@@ -159,7 +159,7 @@ export class MmioTransport implements Window {
     return {
       ...this.common(),
       GuestPageSize: { write: value => void (isPower(value) && (this.pageSize = value)) },
-      QueueAlign: { write: value => void (isPower(value) && (this.aligns[this.queueSel] = value)) },
+      QueueAlign: { write: value => this.setup(({ index }) => void (isPower(value) && (this.aligns[index] = value))) },
       QueuePFN: {
         read: () => (this.queue && this.pageSize ? this.queue.desc / this.pageSize : 0),
         write: value =>

@@ -93,13 +93,12 @@ export class PackedRing implements Ring {
     return chain
   }
 
-  /** §2.8.8: the table is read from end to end; of the flags only WRITE counts in it. */
+  /** §2.8.7: the table is read from end to end; of the flags only WRITE counts in it. */
   private table(chain: Chain, view: DataView, address: number, length: number) {
     if (!this.features.indirect) notNegotiated()
     const entries = indirectEntries(this.memory, address, length)
     for (let at = address; at < address + entries * DESCRIPTOR; at += DESCRIPTOR) {
       const flags = view.getUint16(at + FLAGS, true)
-      if (flags & INDIRECT) throw new GuestError('2.8.8', 'an indirect table inside an indirect table')
       const buffer = view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32
       this.add(chain, buffer, view.getUint32(at + LEN, true), flags)
     }

@@ -72,7 +72,7 @@ export class LegacyWindow implements Window {
     const { transport } = this
     const { core } = transport
     return {
-      device_features: { read: () => core.offeredWord(0) },
+      device_features: { read: () => core.offeredWord(0, true) },
       driver_features: { read: () => core.acceptedWord(0), write: value => core.accept(0, value) },
       queue_address: {
         read: () => (this.queue ? this.queue.desc / PAGE : 0),
@@ -80,7 +80,7 @@ export class LegacyWindow implements Window {
           if (this.queue) core.place(this.queue, value * PAGE, PAGE)
         },
       },
-      queue_size: { read: () => this.queue?.maxSize ?? 0 },
+      queue_size: { read: () => this.queue?.size ?? 0 },
       queue_select: { read: () => this.queueSelect, write: value => void (this.queueSelect = value) },
       queue_notify: { write: value => core.kick(value) },
       device_status: { read: () => core.status, write: value => this.setStatus(value) },

@@ -163,7 +163,11 @@ export class PciTransport {
       },
       after: (offset, size) => {
         if (this.windowAt && hits(data, offset, size)) this.access(true)
-        if (msix && hits(this.msixAt, offset, size)) msix.setControl(this.capabilityWord(this.msixAt + 2))
+        if (msix && hits(this.msixAt, offset, size)) {
+          msix.setControl(this.capabilityWord(this.msixAt + 2))
+          // PCI 6.8.2: a function that may send messages leaves its pin alone.
+          target.interrupt(this.isr !== 0 && !msix.enabled)
+        }
       },
     }
   }

@@ -97,6 +97,7 @@ export class SplitRing implements Ring {
     const chain = new Chain(queue, queue.session, memory, head)
     const { reader, writer } = chain
     let table = queue.desc
+    let nested = false
     let count = queue.size
     let index = head
     for (let steps = 0; ; steps++) {
@@ -108,9 +109,10 @@ export class SplitRing implements Ring {
       const length = view.getUint32(at + LEN, true)
       const flags = view.getUint16(at + FLAGS, true)
       if (flags & INDIRECT) {
-        if (table !== queue.desc) throw new GuestError('2.7.5.3.1', 'an indirect table inside an indirect table')
+        if (nested) throw new GuestError('2.7.5.3.1', 'an indirect table inside an indirect table')
         if (flags & NEXT) throw new GuestError('2.7.5.3.1', 'INDIRECT and NEXT in one descriptor')
         count = this.features.indirect ? indirectEntries(memory, address, length) : notNegotiated()
+        nested = true
         table = address
         index = 0
         steps = -1
