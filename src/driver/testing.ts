@@ -37,21 +37,53 @@ interface Mapping {
   readonly window: Window
 }
 
+/** RAM that can tell what is stored where. */
+class WatchedMemory extends ArrayMemory {
+  private log: number[] | undefined
+
+  /** Addresses stored to while `work` runs, in order. */
+  watch(work: () => void): number[] {
+    this.log = []
+    work()
+    const { log } = this
+    this.log = undefined
+    return log
+  }
+  override target(address: number, length: number) {
+    this.log?.push(address)
+    return super.target(address, length)
+  }
+  override write(address: number, bytes: Uint8Array) {
+    this.log?.push(address)
+    super.write(address, bytes)
+  }
+  override setU16(address: number, value: number) {
+    this.log?.push(address)
+    super.setU16(address, value)
+  }
+  override setU32(address: number, value: number) {
+    this.log?.push(address)
+    super.setU32(address, value)
+  }
+  override setU32Pair(address: number, low: number, high: number) {
+    this.log?.push(address)
+    super.setU32Pair(address, low, high)
+  }
+}
+
 /** The machine around the devices: RAM, both address spaces, a PCI host bridge and the interrupt lines. */
 export class TestBoard implements AddressSpaces, Platform {
-  readonly ram: ArrayMemory
+  readonly ram: WatchedMemory
   readonly arena: Arena
-  readonly host = new PciHost({ length: 8, read: () => 0xffffffff, write: () => {} })
+  readonly host = new PciHost({ length: 8, read: (_, size) => 2 ** (8 * size) - 1, write: () => {} })
   readonly memory = space(() => this.mappings.memory)
   readonly ports = space(() => this.mappings.ports)
-  /** Messages sent by MSI-X: [address, data]. */
-  readonly messages: [number, number][] = []
   private readonly mappings: { memory: Mapping[]; ports: Mapping[] } = { memory: [], ports: [] }
   private readonly resources = { memory: 0xe0000000, memoryEnd: 0xf0000000, ports: 0xc000, portsEnd: 0x10000 }
   private slots = 0
 
   constructor(ramSize = 4 << 20) {
-    this.ram = new ArrayMemory(ramSize)
+    this.ram = new WatchedMemory(ramSize)
     this.arena = new Arena(this.ram, ARENA, ramSize)
     this.mapPorts(CONFIG_PORTS, this.host)
   }
@@ -76,7 +108,10 @@ export class TestBoard implements AddressSpaces, Platform {
       return { endpoint, line, window: part(this.memory, start, SLOT), slot }
     }
     const kind = transport === 'pci' ? 'modern' : transport === 'pci-legacy' ? 'legacy' : 'transitional'
-    const send: MessageInterrupts['send'] = (address, data) => void this.messages.push([address, data])
+    // A message is a write; where it goes to RAM, a test finds it there.
+    const send: MessageInterrupts['send'] = (address, data) => {
+      if (this.ram.has(address, 4)) this.ram.setU32(address, data)
+    }
     const endpoint = new PciTransport(device, {
       ...common,
       kind,

@@ -92,11 +92,29 @@ export class Writer extends Cursor {
   /** Bytes written without a gap from the first on: what the used length may claim (§2.7.8.2). */
   written = 0
 
+  constructor(
+    memory: GuestMemory,
+    private readonly queue: Virtqueue,
+    private readonly session: number,
+  ) {
+    super(memory)
+  }
+
+  /** After a reset the buffers are the driver's again: what is still written goes nowhere (§2.4.1). */
+  private get live() {
+    return this.queue.session === this.session
+  }
+
   bytes(source: Uint8Array) {
     const start = this.at
     let sent = 0
+    const { live } = this
     this.each(source.length, (address, length) => {
-      this.memory.write(address, sent === 0 && length === source.length ? source : source.subarray(sent, sent + length))
+      if (live)
+        this.memory.write(
+          address,
+          sent === 0 && length === source.length ? source : source.subarray(sent, sent + length),
+        )
       sent += length
     })
     this.wrote(start)
@@ -109,7 +127,8 @@ export class Writer extends Cursor {
   /** Lets the next `count` bytes be stored in place, piece by piece: each is valid only within its call. */
   pieces(count: number, fill: (piece: Uint8Array<ArrayBuffer>) => void) {
     const start = this.at
-    this.each(count, (address, length) => fill(this.memory.target(address, length)))
+    const { live } = this
+    this.each(count, (address, length) => fill(live ? this.memory.target(address, length) : new Uint8Array(length)))
     this.wrote(start)
   }
 
@@ -136,7 +155,7 @@ export class Chain {
     public slots = 1,
   ) {
     this.reader = new Reader(memory)
-    this.writer = new Writer(memory)
+    this.writer = new Writer(memory, queue, session)
   }
 
   /** Hands it back to the driver, with as many bytes as the writer wrote. After a reset this quietly does nothing. */

@@ -159,8 +159,12 @@ export class PciFunction {
     })
   }
 
+  /** Called when it is taken off the bus. */
+  unplugged?: () => void
+
   /** Takes it off the bus. */
   unplug() {
+    this.unplugged?.()
     for (const bar of this.bars) bar?.unmap?.()
     this.line.set(false)
   }

@@ -115,6 +115,8 @@ export class PciTransport {
     }
     this.addMsix()
     this.trapConfiguration()
+    // Requests under way complete into nothing: the memory they were in is the driver's again.
+    this.function.unplugged = () => this.core.reset()
   }
 
   private addCapabilities({ config }: VirtioDevice) {

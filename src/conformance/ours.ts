@@ -1,0 +1,50 @@
+/** Our own devices as subjects of the suite. */
+
+import { ConsoleDevice } from '../devices/console.ts'
+import { EntropyDevice } from '../devices/entropy.ts'
+import { probeMmio } from '../driver/mmio.ts'
+import { probePci } from '../driver/pci.ts'
+import { run } from '../driver/steps.ts'
+import { TestBoard } from '../driver/testing.ts'
+import type { VirtioDevice } from '../virtio/device.ts'
+import { EchoDevice } from './echo.ts'
+import { Rig, type SubjectKind, type Variant } from './rig.ts'
+
+function build(kind: SubjectKind, output: number[]): VirtioDevice {
+  if (kind === 'echo') return new EchoDevice()
+  if (kind === 'entropy') return new EntropyDevice({ fill: bytes => void bytes.fill(0x5a) })
+  return new ConsoleDevice({ ports: [{ output: bytes => void output.push(...bytes) }], multiport: true })
+}
+
+/** A fresh machine with one device in it. */
+export function open(kind: SubjectKind, variant: Variant, { messages = false } = {}): Rig {
+  const board = new TestBoard(1 << 22)
+  const output: number[] = []
+  const device = build(kind, output)
+  const { transport: name, forceLegacy = false } = variant
+  const { endpoint, line, window, pci, slot } = board.plug(device, { transport: name, messages })
+  const transport = window ? run(probeMmio(window)) : run(probePci(pci!, { forceLegacy }))
+  const { core } = endpoint
+  return new Rig(
+    {
+      transport,
+      ...(window && { window }),
+      ...(pci && { pci }),
+      platform: board,
+      memory: board.ram,
+      arena: board.arena,
+      level: () => line.level,
+      settle: () => {},
+      output: () => Uint8Array.from(output),
+      inside: {
+        core,
+        ...(device instanceof EchoDevice && { echo: device }),
+        masked: mask =>
+          new TestBoard(1 << 16).plug(build(kind, output), { transport: name, mask }).endpoint.core.offered,
+        stores: work => board.ram.watch(work),
+        unplug: () => board.host.unplug(slot),
+      },
+    },
+    variant,
+  )
+}
