@@ -101,7 +101,7 @@ export class SplitRing implements Ring {
     let count = queue.size
     let index = head
     for (let steps = 0; ; steps++) {
-      if (table === queue.desc) chain.slots = steps + 1
+      if (!nested) chain.slots = steps + 1
       if (index >= count) throw new GuestError('2.7.5', `descriptor ${index} is outside a table of ${count}`)
       if (steps >= count) throw new GuestError('2.7.5', 'the descriptor chain loops')
       const at = table + index * DESCRIPTOR
