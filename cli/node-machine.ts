@@ -3,12 +3,16 @@
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
+import { WebSocket } from 'ws'
 import { type MachineDescription, parseDescription, type Transport } from '../worker/description.ts'
 import { EXEC_PORTS, EXEC_WORD, GuestExec } from '../worker/exec.ts'
 import { prepareLinux } from '../worker/linux.ts'
 import { load } from '../worker/loader.ts'
 import { Machine, type MachineEvents } from '../worker/machine.ts'
 import { openNodeDisk } from './disks.ts'
+
+// What a browser has of itself.
+Object.assign(globalThis, { WebSocket: globalThis.WebSocket ?? WebSocket })
 
 export interface NodeMachineOptions {
   /** A machine description: a file or a URL. The default machine, if there is no kernel either. */
@@ -23,6 +27,8 @@ export interface NodeMachineOptions {
   readonly transport?: Transport
   /** Raw disk images, written in place. */
   readonly disks?: readonly string[]
+  /** Adds a network card: `lan`, `lan:SEGMENT`, `relay` or the address of one. */
+  readonly net?: string
   /** Adds the ports of the agent that runs commands. */
   readonly exec?: boolean
   readonly columns?: number
@@ -82,12 +88,13 @@ export async function buildMachine(options: NodeMachineOptions): Promise<NodeMac
 
 /** The document, with what the options change in it. */
 async function descriptionOf(options: NodeMachineOptions): Promise<MachineDescription> {
-  const { kernel, initrd, cmdline, memory, transport, exec } = options
+  const { kernel, initrd, cmdline, memory, transport, net, exec } = options
   const name = options.machine ?? (kernel === undefined ? DEFAULT_MACHINE : undefined)
   const base = name === undefined ? pathToFileURL('./').href : urlOf(name)
   const document = name === undefined ? {} : await read(base)
   const words = [document['cmdline'], cmdline, exec && EXEC_WORD].filter(Boolean)
-  const devices = withDisks(document['devices'] as Record<string, unknown>[] | undefined, options.disks ?? [])
+  const more = net === undefined ? [] : [cardFor(net)]
+  const devices = withMore(document['devices'] as Record<string, unknown>[] | undefined, options.disks ?? [], more)
   const described = parseDescription(
     {
       ...document,
@@ -104,10 +111,16 @@ async function descriptionOf(options: NodeMachineOptions): Promise<MachineDescri
 }
 
 /** Disks come first, so that they are vda, vdb … in the order given. */
-function withDisks(devices: Record<string, unknown>[] | undefined, disks: readonly string[]) {
-  if (disks.length === 0) return devices
+function withMore(devices: Record<string, unknown>[] | undefined, disks: readonly string[], more: readonly object[]) {
+  if (disks.length + more.length === 0) return devices
   const blocks = disks.map(disk => ({ type: 'block', image: pathToFileURL(disk).href }))
-  return [...blocks, ...(devices ?? [{ type: 'console' }, { type: 'entropy' }])]
+  return [...blocks, ...(devices ?? [{ type: 'console' }, { type: 'entropy' }]), ...more]
+}
+
+function cardFor(net: string) {
+  const [link, segment] = net.split(':')
+  if (link === 'lan') return { type: 'net', link, ...(segment && { segment }) }
+  return { type: 'net', link: 'relay', ...(net !== 'relay' && { url: net }) }
 }
 
 async function read(url: string): Promise<Record<string, unknown>> {

@@ -38,6 +38,7 @@ const flags: Readonly<Record<string, readonly [argument: string, what: string]>>
   memory: ['MIB', 'RAM'],
   transport: ['NAME', `for every device: ${transports.join(', ')}`],
   disk: ['FILE', 'a raw disk image, written in place; may be given several times'],
+  net: ['LINK', 'a network card on `lan`, `lan:SEGMENT`, `relay`, or the relay at a ws:// address'],
   exec: ['COMMAND', 'run a command in the default guest, print what it prints, exit with its status'],
   timeout: ['SECONDS', `then give up, with exit status ${TIMEOUT}; ${PATIENCE} with --exec`],
 }

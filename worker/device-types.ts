@@ -4,6 +4,7 @@ import { ConsoleDevice } from '../src/devices/console.ts'
 import { EntropyDevice } from '../src/devices/entropy.ts'
 import type { VirtioDevice } from '../src/virtio/device.ts'
 import type { DeviceDescription } from './description.ts'
+import { attachNet, type Nic } from './net.ts'
 
 /** A described device's host side: made once, when the machine is built, and kept while the machine is reset. */
 export interface Attachment {
@@ -15,6 +16,8 @@ export interface Attachment {
 
 /** What a device's host side may ask of the machine. */
 export interface Surroundings {
+  /** What the device is called in messages. */
+  readonly name: string
   /** Size of the terminal, in characters, when the device is made. */
   readonly terminal: { readonly columns: number; readonly rows: number }
   /** A console device at power-on: the machine types into it and resizes it. */
@@ -25,6 +28,10 @@ export interface Surroundings {
   opened(port: number, open: boolean): void
   /** Opens the disk a description means. */
   disk(description: Described<'block'>): Promise<BlockBackend>
+  /** Has work done just before the CPU runs next. */
+  soon(work: () => void): void
+  /** A network card: the page can pull its plug and capture its frames. */
+  nic(nic: Nic): void
 }
 
 export type Described<T extends string> = Extract<DeviceDescription, { type: T }>
@@ -37,6 +44,7 @@ type Attach<T extends string> = (
 const deviceTypes: { readonly [T in DeviceDescription['type']]: Attach<T> } = {
   block: attachBlock,
   console: attachConsole,
+  net: attachNet,
   entropy: () => ({ device: () => new EntropyDevice({ fill: target => void crypto.getRandomValues(target) }) }),
 }
 

@@ -4,6 +4,7 @@ import type { ConsoleInfo, MachineState } from './api.ts'
 import type { MachineDescription } from './description.ts'
 import { attach, type Surroundings } from './device-types.ts'
 import { EndWatch } from './end-watch.ts'
+import type { Nic } from './net.ts'
 import { announce, type Place, place } from './placement.ts'
 import { type PoweredOn, powerOn, type Slot } from './power-on.ts'
 import { Scheduler } from './scheduler.ts'
@@ -54,6 +55,8 @@ export class Machine {
   )
   private readonly watch = new EndWatch()
   private readonly slots: Slot[] = []
+  /** Its network cards, in the order of the description. */
+  readonly nics: Nic[] = []
   private readonly terminals = new Map<number, Terminals>()
   private readonly consoleInfos = new Map<string, ConsoleInfo>()
   private board: Board | undefined
@@ -116,6 +119,9 @@ export class Machine {
       const { columns, rows } = this.options
       const terminals = () => this.terminals.get(index)
       const attachment = await attach(description, {
+        name: `${description.type}${index}`,
+        soon: work => this.scheduler.soon(work),
+        nic: nic => this.nics.push(nic),
         get terminal() {
           return terminals() ?? { columns, rows }
         },
@@ -192,6 +198,7 @@ export class Machine {
     this.scheduler.hold('stopped')
     this.unplug()
     this.plan = this.board = undefined
+    this.nics.length = 0
     await Promise.all(this.slots.splice(0).map(({ attachment }) => attachment.close?.()))
   }
 

@@ -59,6 +59,30 @@ test('a wake while nobody may run is remembered by the release', async () => {
   scheduler.hold('test')
 })
 
+test('what is to be done soon is done once, before the next slice, and ends a sleep', async () => {
+  const { scheduler, slices } = cpu(60_000)
+  await setTimeout(2)
+  const seen: number[] = []
+  scheduler.soon(() => void seen.push(slices()))
+  await setTimeout(2)
+  expect([seen, slices()]).toEqual([[1], 2])
+})
+
+test('what a slice asks for is not slept over', async () => {
+  let slices = 0
+  const done: number[] = []
+  const scheduler = new Scheduler(
+    () => {
+      if (++slices === 1) scheduler.soon(() => void done.push(slices))
+      return 60_000
+    },
+    () => {},
+  )
+  scheduler.release('stopped')
+  await setTimeout(2)
+  expect([done, slices]).toEqual([[1], 2])
+})
+
 test('a slice that throws stops the CPU and is reported', async () => {
   const failures: unknown[] = []
   let slices = 0

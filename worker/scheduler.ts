@@ -3,6 +3,7 @@ export class Scheduler {
   private readonly holds = new Set<string>()
   private readonly defer: () => void
   private queued = false
+  private due: (() => void)[] = []
   private timer: ReturnType<typeof setTimeout> | undefined
 
   /**
@@ -40,6 +41,12 @@ export class Scheduler {
     this.queue()
   }
 
+  /** Has `work` done just before the CPU runs next, which will be soon: what comes until then is dealt with together. */
+  soon(work: () => void) {
+    this.due.push(work)
+    this.wake()
+  }
+
   private queue() {
     if (this.queued) return
     this.queued = true
@@ -50,9 +57,10 @@ export class Scheduler {
     this.queued = false
     if (this.holds.size > 0 || this.timer !== undefined) return
     try {
+      if (this.due.length > 0) for (const work of this.due.splice(0)) work()
       const idle = this.slice()
       if (this.holds.size > 0) return
-      if (idle > 0) this.sleep(idle)
+      if (idle > 0 && this.due.length === 0) this.sleep(idle)
       else this.queue()
     } catch (error) {
       this.hold('stopped')

@@ -21,7 +21,7 @@ export interface NetBackend {
   send(frame: Uint8Array, offload?: Offload): void
   /** It takes frames that lack their checksum or are to be cut. Absent: it is given finished frames only. */
   readonly offloads?: boolean
-  /** Called once, by the device, before anything is sent. */
+  /** Called by a device before it sends anything; what was connected before gets nothing any more. */
   connect(port: NetPort): void
   /** Lets go of connections and timers. Nothing is called after it. */
   close?(): void

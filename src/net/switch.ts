@@ -1,10 +1,12 @@
 /** A learning Ethernet switch. Frames are whole, without FCS, and nobody writes to one that was handed over: it may be kept. */
 
+import type { Offload } from './checksum.ts'
 import { isGroupMac, readEthernet } from './ethernet.ts'
 
 /** Where the switch sends what leaves by a port. */
 export interface FrameSink {
-  send(frame: Uint8Array): void
+  /** `offload` is what the frame still lacks, on a switch whose ports all take such. */
+  send(frame: Uint8Array, offload?: Offload): void
 }
 
 export interface PortOptions {
@@ -49,17 +51,17 @@ export class Switch {
   }
 
   /** Sends a frame wherever it belongs, but never back to `from`. */
-  forward(frame: Uint8Array, from?: SwitchPort) {
+  forward(frame: Uint8Array, from?: SwitchPort, offload?: Offload) {
     const header = readEthernet(frame)
     if (!header) return
     const { destination } = header
     const known = this.#table.get(destination)
     if (known) {
-      if (known !== from) known.sink.send(frame)
+      if (known !== from) known.sink.send(frame, offload)
       return
     }
     const group = isGroupMac(destination)
-    for (const port of this.#ports) if (port !== from && (group || port.unknown)) port.sink.send(frame)
+    for (const port of this.#ports) if (port !== from && (group || port.unknown)) port.sink.send(frame, offload)
   }
 }
 
@@ -71,11 +73,11 @@ export class SwitchPort {
   ) {}
 
   /** A frame came in by this port. */
-  receive(frame: Uint8Array) {
+  receive(frame: Uint8Array, offload?: Offload) {
     const header = readEthernet(frame)
     if (!header) return
     this.lan.learn(header.source, this)
-    this.lan.forward(frame, this)
+    this.lan.forward(frame, this, offload)
   }
 
   /** Nothing is sent to it any more, and what was learned behind it is forgotten. */

@@ -3,5 +3,6 @@
 import { blockSchema } from './block.ts'
 import { consoleSchema } from './console.ts'
 import { entropySchema } from './entropy.ts'
+import { netSchema } from './net.ts'
 
-export const deviceSchemas = [blockSchema, consoleSchema, entropySchema] as const
+export const deviceSchemas = [blockSchema, consoleSchema, entropySchema, netSchema] as const

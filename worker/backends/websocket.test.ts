@@ -1,0 +1,77 @@
+import type { AddressInfo } from 'node:net'
+import { afterEach, expect, test, vi } from 'vitest'
+import { WebSocket, WebSocketServer } from 'ws'
+import { frameTo } from '../../test/net/nic.ts'
+import { WebSocketLink } from './websocket.ts'
+
+Object.assign(globalThis, { WebSocket: globalThis.WebSocket ?? WebSocket })
+
+const closing: (() => unknown)[] = []
+afterEach(async () => {
+  for (const close of closing.splice(0)) await close()
+})
+const until = (check: () => unknown) => vi.waitFor(() => expect(check()).toBeTruthy(), { timeout: 20_000, interval: 5 })
+
+async function relay(port = 0) {
+  const server = new WebSocketServer({ port, host: '127.0.0.1' })
+  await new Promise(resolve => server.once('listening', resolve))
+  const got: Buffer[] = []
+  server.on('connection', socket => socket.on('message', data => void got.push(data as Buffer)))
+  const stop = () => {
+    for (const client of server.clients) client.terminate()
+    return new Promise(resolve => server.close(resolve))
+  }
+  closing.push(stop)
+  return { server, got, stop, port: (server.address() as AddressInfo).port }
+}
+function plugIn(port: number) {
+  const got: Uint8Array[] = []
+  const link: boolean[] = []
+  const backend = new WebSocketLink({ url: `ws://127.0.0.1:${port}/` })
+  closing.push(() => backend.close())
+  backend.connect({ receive: frame => void got.push(frame), link: up => void link.push(up) })
+  return { backend, got, link }
+}
+
+test('every frame is one binary message, both ways; the link follows the connection', async () => {
+  const { server, got: sent, port } = await relay()
+  const { backend, got, link } = plugIn(port)
+  expect(link).toEqual([false])
+  await until(() => link.at(-1))
+  backend.send(frameTo(2, 60))
+  backend.send(frameTo(2, 1514))
+  await until(() => sent.length === 2)
+  expect(sent.map(frame => frame.length)).toEqual([60, 1514])
+  for (const client of server.clients) {
+    client.send('text is no frame')
+    client.send(frameTo(3, 77))
+  }
+  await until(() => got.length > 0)
+  expect(got.map(frame => Buffer.from(frame))).toEqual([Buffer.from(frameTo(3, 77))])
+})
+
+test('a relay that comes back is found again, and nothing old is sent to it', { timeout: 30_000 }, async () => {
+  const first = await relay()
+  const { backend, link } = plugIn(first.port)
+  await until(() => link.at(-1))
+  await first.stop()
+  await until(() => !link.at(-1))
+  backend.send(frameTo(2, 99))
+  expect(backend.dropped).toBe(1)
+  const second = await relay(first.port)
+  await until(() => link.at(-1))
+  backend.send(frameTo(2, 60))
+  await until(() => second.got.length === 1)
+  expect(second.got[0]!.length).toBe(60)
+  expect(link).toEqual([false, true, false, true])
+})
+
+test('a socket that does not drain loses frames, and holds no more than its limit', async () => {
+  const { server, port } = await relay()
+  const { backend, link } = plugIn(port)
+  await until(() => link.at(-1))
+  for (const client of server.clients) client.pause()
+  const frame = frameTo(2, 65_000)
+  for (let i = 0; i < 500; i++) backend.send(frame)
+  expect(backend.dropped).toBeGreaterThan(0)
+})
