@@ -6,10 +6,11 @@ import { writeIpv4 } from '../src/net/ipv4.ts'
 import { Guest } from '../test/relay/guest.ts'
 import { whyNot } from '../test/relay/internet.ts'
 import { NatsServer } from '../test/relay/nats-server.ts'
-import { RelayProcess } from '../test/relay/process.ts'
-import { type Benchmark, compare, type Row } from './harness/row.ts'
+import { cpuSeconds, RelayProcess } from '../test/relay/process.ts'
+import { type Benchmark, compare, type Row, row } from './harness/row.ts'
 
-const SECONDS = 2
+const SECONDS = 1.5
+const RUNS = 7
 /** Frames on their way at once. */
 const IN_FLIGHT = 512
 const UNLIMITED = ['--rooms', 'open', '--frames-per-second', '1000000000', '--bytes-per-second', '1000000000000']
@@ -54,6 +55,36 @@ async function pair(first: RelayProcess, second = first) {
   return [a, b] as const
 }
 
+/** The rate of a comparison's runs, and what the servers used for it: the rate has the cost of making load in it, this has not. */
+async function* compareServers(
+  what: string,
+  ours: () => Promise<number>,
+  peer: () => Promise<number>,
+  pids: Servers,
+  target?: Row['target'],
+) {
+  const used: [number[], number[]] = [[], []]
+  const metered = (side: 0 | 1, run: () => Promise<number>) => async () => {
+    const before = pids[side].reduce((sum, pid) => sum + cpuSeconds(pid), 0)
+    const frames = await run()
+    const after = pids[side].reduce((sum, pid) => sum + cpuSeconds(pid), 0)
+    used[side].push(((after - before) * 1e6) / (frames * SECONDS))
+    return frames
+  }
+  yield await compare({
+    what,
+    unit: 'frames/s',
+    ours: metered(0, ours),
+    peer: metered(1, peer),
+    runs: RUNS,
+    ...(target && { target }),
+  })
+  yield row({ what: '  CPU of the servers for a frame', unit: 'µs', ours: used[0], peer: used[1] })
+}
+
+/** Processes that carry our frames, and the peer's. */
+type Servers = readonly [readonly number[], readonly number[]]
+
 async function* run(): AsyncGenerator<Row> {
   const script = fileURLToPath(new URL('relay/echo.ts', import.meta.url))
   const echo = spawn(process.execPath, ['--import', 'tsx', script], { stdio: ['ignore', 'pipe', 'inherit'] })
@@ -63,16 +94,16 @@ async function* run(): AsyncGenerator<Row> {
     const peer = await Guest.connect(`ws://127.0.0.1:${Number(port)}/`)
     const [a, b] = await pair(relay)
     for (const size of SIZES)
-      yield await compare({
-        what: `one relay, ${size} bytes, against a bare ws echo`,
-        unit: 'frames/s',
-        ours: () => rate(a, b, frameOf(a, b, size)),
-        peer: () => rate(peer, peer, frameOf(a, b, size)),
-        target: { atLeast: 0.7 },
-      })
+      yield* compareServers(
+        `one relay, ${size} bytes, against a bare ws echo`,
+        () => rate(a, b, frameOf(a, b, size)),
+        () => rate(peer, peer, frameOf(a, b, size)),
+        [[relay.pid], [echo.pid!]],
+        { atLeast: 0.7 },
+      )
     const reason = whyNot('nats-server')
     if (reason) console.error(`Two relays joined by NATS are NOT measured: ${reason}.`)
-    else yield* twoRelays(peer)
+    else yield* twoRelays(peer, echo.pid!)
     for (const guest of [a, b, peer]) guest.close()
   } finally {
     echo.kill()
@@ -80,19 +111,19 @@ async function* run(): AsyncGenerator<Row> {
   }
 }
 
-async function* twoRelays(peer: Guest): AsyncGenerator<Row> {
+async function* twoRelays(peer: Guest, echoPid: number): AsyncGenerator<Row> {
   const nats = await NatsServer.start()
   const flags = [...UNLIMITED, '--nats', nats.url]
   const relays = [await RelayProcess.start(flags), await RelayProcess.start(flags)] as const
   try {
     const [a, b] = await pair(...relays)
     for (const size of SIZES)
-      yield await compare({
-        what: `two relays by NATS, ${size} bytes, against a bare ws echo`,
-        unit: 'frames/s',
-        ours: () => rate(a, b, frameOf(a, b, size)),
-        peer: () => rate(peer, peer, frameOf(a, b, size)),
-      })
+      yield* compareServers(
+        `two relays by NATS, ${size} bytes, against a bare ws echo`,
+        () => rate(a, b, frameOf(a, b, size)),
+        () => rate(peer, peer, frameOf(a, b, size)),
+        [[...relays.map(({ pid }) => pid), nats.pid], [echoPid]],
+      )
     a.close()
     b.close()
   } finally {

@@ -87,8 +87,9 @@ export class Client implements Station, Member {
     this.#bytes = new Bucket(grant.bytesPerSecond ?? options.bytesPerSecond, now)
     this.#frames = new Bucket(grant.framesPerSecond ?? options.framesPerSecond, now)
     this.#broadcasts = new Bucket(grant.broadcastsPerSecond ?? options.broadcastsPerSecond, now)
-    // Who has not spoken yet is not known to the switch; its unicast is not for everybody else's ears.
-    this.#port = room.lan.attach(this, { unknown: false })
+    // Somebody who came back and has not spoken yet may be who a frame for an unknown address is for. Where there are other
+    // relays such frames are for their guests, and not for everybody's ears.
+    this.#port = room.lan.attach(this, { unknown: !room.federated })
     if (outside) {
       this.out = frame => {
         this.#wayOut ??= outside.open(id, frame => this.send(frame))
@@ -170,7 +171,10 @@ export class Client implements Station, Member {
     const { room, ws } = this.connection
     const held = room.hold(mac, this, firm)
     // Said to the switch, which may never see what only the services were asked.
-    const learn = () => room.lan.learn(mac, this.#port)
+    const learn = () => {
+      this.#port.unknown = false
+      room.lan.learn(mac, this.#port)
+    }
     if (!(held instanceof Promise)) {
       if (held) learn()
       return held

@@ -76,6 +76,11 @@ export class Room {
     return this.#members.get(mac)
   }
 
+  /** Whether parts of it may be on other machines. */
+  get federated() {
+    return this.#uplink !== undefined
+  }
+
   /** A frame from another machine: only for those who are here. */
   fromElsewhere(frame: Uint8Array) {
     this.lan.forward(frame, this.#uplinkPort)

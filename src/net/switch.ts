@@ -69,7 +69,8 @@ export class SwitchPort {
   constructor(
     readonly lan: Switch,
     readonly sink: FrameSink,
-    readonly unknown: boolean,
+    /** Whether it gets frames for addresses nobody has been heard from; may change. */
+    public unknown: boolean,
   ) {}
 
   /** A frame came in by this port. */

@@ -33,6 +33,10 @@ export class NatsServer {
     return `nats://127.0.0.1:${this.port}`
   }
 
+  get pid() {
+    return this.#process!.pid!
+  }
+
   async run() {
     const args = ['-a', '127.0.0.1', '-p', `${this.port}`, ...(this.jetStream ? ['-js', '-sd', this.directory] : [])]
     this.#process = spawn('nats-server', args, { stdio: 'ignore' })

@@ -57,8 +57,7 @@ export class RelayProcess {
 
   /** CPU time used so far, in seconds. */
   cpu() {
-    const fields = readFileSync(`/proc/${this.pid}/stat`, 'utf8').split(') ')[1]!.split(' ')
-    return (Number(fields[11]) + Number(fields[12])) / 100
+    return cpuSeconds(this.pid)
   }
 
   async metric(name: string): Promise<number> {
@@ -83,3 +82,8 @@ export class RelayProcess {
 
 export const residentMemory = (pid: number) =>
   Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) * 1024
+
+export function cpuSeconds(pid: number) {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / 100
+}
