@@ -64,7 +64,7 @@ async function gunzip(bytes: Uint8Array, size?: number): Promise<Bytes> {
       output.add(value)
     }
   } catch (reason) {
-    throw new DecompressError(`the gzip data is damaged or cut short: ${(reason as Error).message}`, { cause: reason })
+    throw new DecompressError('the gzip data is damaged or cut short', { cause: reason })
   }
 }
 
@@ -82,7 +82,7 @@ function unzstd(pieces: Iterable<Uint8Array>, size?: number): Bytes {
       output.add(piece)
     }
   } catch (reason) {
-    throw new DecompressError(`the zstd data is damaged or cut short: ${(reason as Error).message}`, { cause: reason })
+    throw new DecompressError('the zstd data is damaged or cut short', { cause: reason })
   }
   return output.result()
 }
