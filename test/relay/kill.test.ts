@@ -8,7 +8,7 @@ const noNats = whyNot('nats-server')
 const noPasst = whyNot('ip', 'nft', 'passt')
 for (const reason of [noNats, noPasst]) if (reason) console.warn(`Some kills are NOT tested: ${reason}.`)
 
-describe('kill -9 under load heals', () => {
+describe('kill -9 under load heals', { timeout: 180_000 }, () => {
   test('of a relay that is started again', async () => {
     expect((await killRelay()).healed).toBeGreaterThan(0)
   })

@@ -13,22 +13,33 @@ import { download } from './tcp.ts'
 const lab: GuestOptions = { query: '?room=lab' }
 const PATIENCE = 30_000
 
-/** Frames from one guest to another, a thousand a second, until it is called. */
+/** Closed at the end of a scenario, whatever its end is, the last one first. */
+type Keep = <T extends { close(): unknown }>(thing: T) => T
+
+async function scenario<T>(play: (keep: Keep) => Promise<T>): Promise<T> {
+  const kept: { close(): unknown }[] = []
+  try {
+    return await play(thing => {
+      kept.push(thing)
+      return thing
+    })
+  } finally {
+    for (const thing of kept.reverse()) await thing.close()
+  }
+}
+
+/** Frames from one guest to another, a thousand a second. */
 function load(from: Guest, to: Guest) {
   const timer = setInterval(() => {
     for (let i = 0; i < 10; i++) from.send(pingFrame(from.end, to.end, 1000))
   }, 10)
-  return () => clearInterval(timer)
+  return { close: () => clearInterval(timer) }
 }
 
-async function guests(...urls: string[]) {
-  const made: Guest[] = []
-  for (const url of urls) {
-    const guest = (await Guest.connect(url, lab)).serve()
-    await guest.dhcp()
-    made.push(guest)
-  }
-  return made
+async function guestOn(url: string) {
+  const guest = (await Guest.connect(url, lab)).serve()
+  await guest.dhcp()
+  return guest
 }
 
 /** Connects with the same addresses, as a guest's machine does that noticed nothing. */
@@ -66,83 +77,76 @@ async function until(is: () => boolean | Promise<boolean>, since: number) {
 }
 
 /** A relay is killed and started again: guests go on with the addresses they had. */
-export async function killRelay() {
-  const first = await RelayProcess.start(['--rooms', 'open', '--log-level', 'info'])
-  const [a, b] = await guests(first.url, first.url)
-  const stop = load(a!, b!)
-  await sleep(500)
-  const killed = performance.now()
-  await first.kill()
-  stop()
-  await a!.whenClosed()
-  const noticed = performance.now() - killed
-  const second = await RelayProcess.start(['--rooms', 'open'], first.port)
-  const listens = performance.now() - killed
-  const [c, d] = [await reconnect(a!, second.url), await reconnect(b!, second.url)]
-  const healed = await untilPong(d, c, killed)
-  for (const guest of [c, d]) guest.close()
-  await second.kill()
-  return { noticed, listens, healed }
-}
+export const killRelay = () =>
+  scenario(async keep => {
+    const first = keep(await RelayProcess.start(['--rooms', 'open']))
+    const [a, b] = [keep(await guestOn(first.url)), keep(await guestOn(first.url))]
+    keep(load(a, b))
+    await sleep(500)
+    const killed = performance.now()
+    await first.kill()
+    await a.whenClosed()
+    const noticed = performance.now() - killed
+    const second = keep(await RelayProcess.start(['--rooms', 'open'], first.port))
+    const listens = performance.now() - killed
+    const [c, d] = [keep(await reconnect(a, second.url)), keep(await reconnect(b, second.url))]
+    return { noticed, listens, healed: await untilPong(d, c, killed) }
+  })
 
 /** One of two relays is killed: its guest goes to the other one, and its friend there reaches it again. */
-export async function failOver() {
-  const nats = await NatsServer.start()
-  const flags = ['--rooms', 'open', '--nats', nats.url]
-  const [east, west] = [await RelayProcess.start(flags), await RelayProcess.start(flags)]
-  const [a, b] = await guests(east.url, west.url)
-  const stop = load(a!, b!)
-  await sleep(500)
-  const killed = performance.now()
-  await east.kill()
-  stop()
-  await a!.whenClosed()
-  const again = await reconnect(a!, west.url)
-  // As a guest does that is told by its network device to announce itself, when its link is back.
-  again.send(arpRequest(again.mac, again.ip, again.ip))
-  const healed = await untilPong(b!, again, killed)
-  for (const guest of [again, b!]) guest.close()
-  await west.kill()
-  await nats.close()
-  return { healed }
-}
+export const failOver = () =>
+  scenario(async keep => {
+    const nats = keep(await NatsServer.start())
+    const flags = ['--rooms', 'open', '--nats', nats.url]
+    const [east, west] = [keep(await RelayProcess.start(flags)), keep(await RelayProcess.start(flags))]
+    const [a, b] = [keep(await guestOn(east.url)), keep(await guestOn(west.url))]
+    keep(load(b, a))
+    await b.ping(a.end)
+    await sleep(500)
+    const killed = performance.now()
+    await east.kill()
+    await a.whenClosed()
+    const again = keep(await reconnect(a, west.url))
+    // As a guest does that is told by its network device to announce itself, when its link is back.
+    again.send(arpRequest(again.mac, again.ip, again.ip))
+    return { healed: await untilPong(b, again, killed) }
+  })
 
 /** The NATS server is killed and, later, started again. */
-export async function killNats() {
-  const nats = await NatsServer.start()
-  const flags = ['--rooms', 'open', '--nats', nats.url]
-  const [east, west] = [await RelayProcess.start(flags), await RelayProcess.start(flags)]
-  const [a, b, c] = await guests(east.url, west.url, west.url)
-  const stop = load(a!, b!)
-  await sleep(500)
-  const ready = async (relay: RelayProcess) => (await fetch(`http://127.0.0.1:${relay.port}/readyz`)).text()
-  const killed = performance.now()
-  await nats.kill()
-  const local = await untilPong(c!, b!, killed)
-  const said = await until(async () => (await ready(west)).includes('cannot be reached'), killed)
-  await sleep(1000)
-  const back = performance.now()
-  await nats.run()
-  const healed = await untilPong(b!, a!, back)
-  stop()
-  for (const guest of [a!, b!, c!]) guest.close()
-  await Promise.all([east.kill(), west.kill()])
-  await nats.close()
-  return { local, said, healed }
-}
+export const killNats = () =>
+  scenario(async keep => {
+    const nats = keep(await NatsServer.start())
+    const flags = ['--rooms', 'open', '--nats', nats.url]
+    const [east, west] = [keep(await RelayProcess.start(flags)), keep(await RelayProcess.start(flags))]
+    const [a, b, c] = [keep(await guestOn(east.url)), keep(await guestOn(west.url)), keep(await guestOn(west.url))]
+    keep(load(a, b))
+    await sleep(500)
+    const ready = async () => (await fetch(`http://127.0.0.1:${west.port}/readyz`)).text()
+    const killed = performance.now()
+    await nats.kill()
+    const local = await untilPong(c, b, killed)
+    const said = await until(async () => (await ready()).includes('cannot be reached'), killed)
+    await sleep(1000)
+    const back = performance.now()
+    await nats.run()
+    return { local, said, healed: await untilPong(b, a, back) }
+  })
 
 const childrenOf = (pid: number) =>
   readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number)
 
 /** The passt of a guest that downloads is killed: what was under way is lost, what begins afterwards works. */
-export async function killPasst() {
-  const internet = await makeInternet()
-  const relay = await RelayProcess.start(['--egress', '--dns', PUBLIC])
-  try {
-    const [a, bystander] = await guests(relay.url, relay.url)
+export const killPasst = () =>
+  scenario(async keep => {
+    keep(await makeInternet())
+    const relay = keep(await RelayProcess.start(['--egress', '--dns', PUBLIC]))
+    const [a, bystander] = [keep(await guestOn(relay.url)), keep(await guestOn(relay.url))]
     const to = parseIp(PUBLIC)!
+    const count = (bytes: Uint8Array) => {
+      got += bytes.length
+    }
     let got = 0
-    const broken = download(a!, to, HTTP_PORT, '/bytes/1000000000', bytes => (got += bytes.length), 1000).then(
+    const broken = download(a, to, HTTP_PORT, '/bytes/1000000000', count, 1000).then(
       () => false,
       () => true,
     )
@@ -151,20 +155,19 @@ export async function killPasst() {
     if (passt === undefined) throw new Error('the guest has no passt')
     const killed = performance.now()
     process.kill(passt, 'SIGKILL')
-    let healed = 0
-    while (!healed)
-      try {
-        await download(a!, to, HTTP_PORT, '/hello', () => {}, 200)
-        healed = performance.now() - killed
-      } catch (error) {
-        if (performance.now() - killed > PATIENCE) throw error
-      }
+    const healed = await untilDownload(a, to, killed)
     if (!(await broken)) throw new Error('the download went on without its passt')
-    await download(bystander!, to, HTTP_PORT, '/hello', () => {})
-    for (const guest of [a!, bystander!]) guest.close()
+    await download(bystander, to, HTTP_PORT, '/hello', () => {})
     return { healed }
-  } finally {
-    await relay.close()
-    await internet.close()
-  }
+  })
+
+/** Asks for something small until it comes. */
+async function untilDownload(guest: Guest, to: number, since: number) {
+  for (;;)
+    try {
+      await download(guest, to, HTTP_PORT, '/hello', () => {}, 200)
+      return performance.now() - since
+    } catch (error) {
+      if (performance.now() - since > PATIENCE) throw error
+    }
 }

@@ -4,6 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { freePort } from './nats-server.ts'
 
@@ -24,22 +25,20 @@ export class RelayProcess {
   /** Settles when it listens; fails with what it said if it stops before. `port` 0 takes a free one. */
   static async start(flags: readonly string[] = [], port = 0): Promise<RelayProcess> {
     const chosen = port || (await freePort())
-    const args = ['--import', 'tsx', main, '--listen', `127.0.0.1:${chosen}`, ...flags]
+    const args = ['--import', 'tsx', main, '--listen', `127.0.0.1:${chosen}`, '--drain-seconds', '0', ...flags]
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
     const relay = new RelayProcess(child, chosen)
     let said = ''
     child.stderr!.on('data', text => {
       said += text
     })
-    await new Promise<void>((resolve, fail) => {
-      createInterface(child.stdout!).on('line', line => {
-        const entry = JSON.parse(line)
-        relay.lines.push(entry)
-        if (entry.msg === 'relay listens') resolve()
-      })
-      child.once('exit', () => fail(new Error(`the relay did not start: ${said.trim()}`)))
-    })
-    return relay
+    createInterface(child.stdout!).on('line', line => relay.lines.push(JSON.parse(line)))
+    while (child.exitCode === null && child.signalCode === null) {
+      const answer = await fetch(`http://127.0.0.1:${chosen}/healthz`).catch(() => undefined)
+      if (answer?.ok) return relay
+      await sleep(20)
+    }
+    throw new Error(`the relay did not start: ${said.trim()}`)
   }
 
   get url() {
