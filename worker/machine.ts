@@ -40,6 +40,8 @@ export interface MachineOptions {
 interface Terminals {
   device: ConsoleDevice
   readonly open: boolean[]
+  /** It has written something, so it has made its port. */
+  heard: boolean
   columns: number
   rows: number
 }
@@ -125,9 +127,16 @@ export class Machine {
         get terminal() {
           return terminals() ?? { columns, rows }
         },
-        console: device => this.terminals.set(index, { columns, rows, ...terminals(), device, open: [] }),
+        console: device => this.terminals.set(index, { columns, rows, ...terminals(), device, open: [], heard: false }),
         disk: this.options.disk,
-        output: (port, bytes) => this.output(this.consoleOf(index, port), bytes),
+        output: (port, bytes) => {
+          const there = terminals()
+          if (there && !there.heard) {
+            there.heard = true
+            there.device.showSize()
+          }
+          this.output(this.consoleOf(index, port), bytes)
+        },
         opened: (port, open) => {
           const there = terminals()
           if (there) there.open[port] = open

@@ -135,6 +135,14 @@ export class ConsoleDevice implements VirtioDevice {
     if (this.multiport && target.added && this.isTerminal(port)) this.sendSize(port)
   }
 
+  /**
+   * Makes a driver without MULTIPORT look at the size. Linux reads it at a configuration change and never before, so it
+   * begins with 0 by 0; a change before it has made its port would come too early for it.
+   */
+  showSize() {
+    if (this.driver && !this.multiport) this.configChanged?.()
+  }
+
   /** Takes a port away from the guest, or gives it back (hot-plug, with MULTIPORT). */
   plug(port: number, present: boolean) {
     const target = this.port(port)
