@@ -2,7 +2,7 @@ import { defineConfig, type Plugin } from 'vite'
 
 /**
  * What the page may do, said in the page itself so that any static host serves it as it is.
- * Styles need no 'unsafe-inline': Lit adopts constructed sheets, and `web/terminal-document.ts` makes xterm do the same.
+ * Styles need no 'unsafe-inline': Lit adopts constructed sheets, and `web/strict-styles.ts` makes xterm do the same.
  */
 const policy = {
   'default-src': "'none'",

@@ -3,7 +3,7 @@ import { customElement, query, state } from 'lit/decorators.js'
 import { BootEvent } from './boot-event.ts'
 import './machine-screen.ts'
 import type { MachineScreen } from './machine-screen.ts'
-import { fetchMachine, readMachine, type Wish, wishOf } from './request.ts'
+import { type Wish, wishOf, wishOfFiles } from './request.ts'
 import { Session } from './session.ts'
 import './start-screen.ts'
 import type { StartScreen } from './start-screen.ts'
@@ -56,7 +56,8 @@ export class App extends LitElement {
 
   async #boot({ wish, address }: BootEvent) {
     try {
-      const ready = typeof wish === 'string' ? await fetchMachine(wish) : wish
+      const ready = wish ?? (await wishOf(new URLSearchParams(address), document.baseURI))
+      if (!ready) return
       history.pushState(null, '', address ?? location.pathname)
       await this.#run(ready)
     } catch (error) {
@@ -100,7 +101,7 @@ export class App extends LitElement {
     const description = files.find(file => file.name.endsWith('.json'))
     if (!description) return this.start?.take(files)
     try {
-      await this.#boot(new BootEvent(await withFiles(description, files)))
+      await this.#boot(new BootEvent(await wishOfFiles(description, files, document.baseURI)))
     } catch (error) {
       this.start?.complain(messageOf(error))
     }
@@ -116,10 +117,4 @@ export class App extends LitElement {
       ${this.dropping ? html`<div class="drop-here">Drop a kernel, an initrd, or a machine description</div>` : nothing}
     `
   }
-}
-
-/** A dropped description finds what it calls `file:NAME` among the files dropped with it. */
-async function withFiles(description: File, files: readonly File[]): Promise<Wish> {
-  const { machine } = readMachine(await description.text(), document.baseURI)
-  return { machine, files: Object.fromEntries(files.map(file => [file.name, file])) }
 }

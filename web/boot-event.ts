@@ -1,9 +1,9 @@
 import type { Wish } from './request.ts'
 
-/** Asks the page for a machine: a description's URL or the wish itself, and the address that asks for it again. */
+/** Asks the page for a machine, and for the address that asks for it again; without a wish, the address says it. */
 export class BootEvent extends Event {
   constructor(
-    readonly wish: Wish | string,
+    readonly wish: Wish | undefined,
     readonly address?: string,
   ) {
     super('boot', { bubbles: true, composed: true })

@@ -1,10 +1,13 @@
-import { css, html, LitElement } from 'lit'
-import { customElement, property } from 'lit/decorators.js'
+import { css, html, LitElement, nothing } from 'lit'
+import { customElement, property, state } from 'lit/decorators.js'
 import { bytes } from './amount.ts'
 import { controls } from './controls.ts'
 import './ring.ts'
 import type { Progress, Session } from './session.ts'
 import { stateNames } from './tab-status.ts'
+
+/** A kernel that has said nothing for so long, in milliseconds, may be talking to somebody else. */
+const patience = 20_000
 
 const verbs: Record<Progress['phase'], string> = { download: 'downloading', unpack: 'unpacking', done: 'ready' }
 
@@ -12,7 +15,13 @@ const verbs: Record<Progress['phase'], string> = { download: 'downloading', unpa
 @customElement('boot-progress')
 export class BootProgress extends LitElement {
   @property({ attribute: false }) session!: Session
-  readonly #changed = () => this.requestUpdate()
+  @state() private silent = false
+  #timer: ReturnType<typeof setTimeout> | undefined
+  readonly #changed = () => {
+    this.requestUpdate()
+    if (this.session.state !== 'booting') return
+    this.#timer ??= setTimeout(() => (this.silent = true), patience)
+  }
 
   static override styles = [
     controls,
@@ -37,6 +46,10 @@ export class BootProgress extends LitElement {
       h2 {
         font: 600 18px/1.3 var(--sans);
         letter-spacing: -0.01em;
+      }
+      p {
+        color: var(--ink-2);
+        font-size: 14px;
       }
       ul {
         display: grid;
@@ -99,11 +112,13 @@ export class BootProgress extends LitElement {
   override connectedCallback() {
     super.connectedCallback()
     this.session.addEventListener('change', this.#changed)
+    this.#changed()
   }
 
   override disconnectedCallback() {
     super.disconnectedCallback()
     this.session.removeEventListener('change', this.#changed)
+    clearTimeout(this.#timer)
   }
 
   /** All of it as one number; undefined while a server does not say how much is coming. */
@@ -137,6 +152,14 @@ export class BootProgress extends LitElement {
           </li>`
         })}
       </ul>
+      ${
+        this.silent
+          ? html`<p role="status">
+            It runs, but has not said anything yet. A kernel needs a virtio console (CONFIG_VIRTIO_CONSOLE) and the
+            driver of the chosen transport, or a serial port and <kbd>console=ttyS0</kbd>, to be heard here.
+          </p>`
+          : nothing
+      }
     </div>`
   }
 }

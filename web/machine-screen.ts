@@ -131,8 +131,9 @@ export class MachineScreen extends LitElement {
     else if (action === 'resume') session.resume()
     else if (action === 'power-off') await session.powerOff()
     else if (action === 'reset') await session.reset()
+    else if (action === 'dismiss') session.dismiss()
     else if (action === 'side') this.side = !this.side
-    if (action === 'resume' || action === 'reset') this.#terminal.focus()
+    if (action === 'resume' || action === 'reset' || action === 'dismiss') this.#terminal.focus()
   }
 
   override render() {

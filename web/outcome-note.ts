@@ -113,7 +113,7 @@ export class OutcomeNote extends LitElement {
         ${
           this.ended
             ? html`<button class="button primary" @click=${() => this.#act('reset')}>${icons.reset} ${this.alone ? 'Try again' : 'Start it again'}</button>`
-            : nothing
+            : html`<button class="button primary" @click=${() => this.#act('dismiss')}>Go on</button>`
         }
         <button class="button" @click=${this.#copy}>
           ${icons.copy} ${this.copied || (hasLines ? 'Copy the last lines' : 'Copy this message')}

@@ -1,9 +1,13 @@
+import { describeMachine, fromQuery } from '../worker/description/request.ts'
 import {
   type DescriptionInput,
   type MachineDescription,
   parseDescription,
   type Transport,
 } from '../worker/description.ts'
+
+/** What an address boots that asks for changes only. */
+export const readyMade = 'machines/default.json'
 
 /** A machine to boot, and the picked files that its description calls `file:NAME`. */
 export interface Wish {
@@ -21,33 +25,29 @@ export interface OwnKernel {
   readonly transport: Transport
 }
 
-/** Fails with an Error fit to be shown. */
-export async function fetchMachine(url: string, transport?: string): Promise<Wish> {
-  let response: Response
-  try {
-    response = await fetch(url)
-  } catch {
-    throw new Error(
-      `${url} could not be fetched. Either the server cannot be reached, or it does not allow other sites to read its ` +
-        'files: it would have to send Access-Control-Allow-Origin.',
-    )
-  }
-  if (!response.ok) throw new Error(`${url} answered ${response.status} ${response.statusText}. Check the address.`)
-  return readMachine(await response.text(), response.url || url, transport)
+/** What a page's address asks for; undefined when it asks for nothing. Fails with an Error fit to be shown. */
+export async function wishOf(query: URLSearchParams, base: string): Promise<Wish | undefined> {
+  const request = fromQuery(query, base, readyMade)
+  if (!request) return undefined
+  const wish = { machine: await describeMachine(request) }
+  return request.document ? wish : { machine: { name: nameOf(query.get('kernel') ?? ''), ...wish.machine } }
 }
 
-/** `base` is the document's own URL, which its relative URLs start from. */
-export function readMachine(text: string, base: string, transport?: string): Wish {
+/** A description picked or dropped, with the files it calls `file:NAME`. Fails with an Error fit to be shown. */
+export async function wishOfFiles(description: File, files: readonly File[], base: string): Promise<Wish> {
   let document: unknown
   try {
-    document = JSON.parse(text)
-  } catch {
-    throw new Error(`${base} is not a machine description: it is not JSON.`)
+    document = JSON.parse(await description.text())
+  } catch (reason) {
+    throw new Error(`${description.name} is not a JSON document: ${(reason as Error).message}`)
   }
-  if (transport && typeof document === 'object') document = { ...document, transport }
-  return { machine: parseDescription(document, base) }
+  return {
+    machine: parseDescription(document, base),
+    files: Object.fromEntries(files.map(file => [file.name, file])),
+  }
 }
 
+/** Fails with `DescriptionError`. */
 export function ownMachine(own: OwnKernel, base: string): Wish {
   const files: Record<string, Blob> = {}
   const source = (what: string, from: string | File) => {
@@ -67,34 +67,6 @@ export function ownMachine(own: OwnKernel, base: string): Wish {
 }
 
 const nameOf = (url: string) => url.replace(/[?#].*$/, '').match(/[^/]+$/)?.[0] ?? url
-
-/**
- * What the page's address asks for: `?machine=URL`, or `?kernel=…&initrd=…&cmdline=…&memory=…&transport=…`; undefined
- * when it asks for nothing.
- */
-export async function wishOf(query: URLSearchParams, base: string): Promise<Wish | undefined> {
-  const machine = query.get('machine')
-  const transport = query.get('transport') ?? undefined
-  if (machine) return fetchMachine(absolute(machine, base), transport)
-  const kernel = query.get('kernel')
-  if (!kernel) return undefined
-  return ownMachine(
-    {
-      kernel,
-      initrd: query.get('initrd') ?? undefined,
-      cmdline: query.get('cmdline') ?? '',
-      memory: query.has('memory') ? Number(query.get('memory')) : 256,
-      // The description's own check says what it may be.
-      transport: (transport ?? 'mmio') as Transport,
-    },
-    base,
-  )
-}
-
-function absolute(url: string, base: string) {
-  if (!URL.canParse(url, base)) throw new Error(`“${url}” is not a URL.`)
-  return new URL(url, base).href
-}
 
 /** The address that boots the same again; undefined where files are needed that an address cannot carry. */
 export function queryOf(own: OwnKernel): string | undefined {

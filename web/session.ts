@@ -110,6 +110,12 @@ export class Session extends EventTarget {
     }
   }
 
+  /** The problem has been read. */
+  dismiss() {
+    this.problem = undefined
+    this.#changed()
+  }
+
   /** Pulls the plug. The screen stays as it is. */
   async powerOff() {
     const worker = this.#worker

@@ -218,7 +218,7 @@ export class StartScreen extends LitElement {
     const url = new URL(machine, new URL(list, document.baseURI)).href
     const here = new URL('.', document.baseURI).href
     const address = url.startsWith(here) ? url.slice(here.length) : url
-    this.dispatchEvent(new BootEvent(url, `?machine=${encodeURI(address)}`))
+    this.dispatchEvent(new BootEvent(undefined, `?machine=${encodeURI(address)}`))
   }
 
   #card({ machine, title, text, download }: Listed, index: number) {

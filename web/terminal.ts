@@ -2,7 +2,7 @@ import { FitAddon } from '@xterm/addon-fit'
 import { WebglAddon } from '@xterm/addon-webgl'
 import { Terminal } from '@xterm/xterm'
 import type { Screen } from './session.ts'
-import { terminalDocument, withAdoptedStyles } from './terminal-document.ts'
+import './strict-styles.ts'
 import { terminalThemes } from './terminal-theme.ts'
 import { isDark, onThemeChange } from './theme.ts'
 
@@ -20,7 +20,6 @@ const narrow = matchMedia('(max-width: 640px)')
  */
 export class RingletTerminal extends HTMLElement implements Screen {
   readonly #terminal = new Terminal({
-    documentOverride: terminalDocument,
     fontFamily: 'ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace',
     fontSize: narrow.matches ? 12 : 14,
     lineHeight: 1.15,
@@ -66,7 +65,7 @@ export class RingletTerminal extends HTMLElement implements Screen {
     const terminal = this.#terminal
     if (terminal.element) return
     terminal.loadAddon(this.#fit)
-    withAdoptedStyles(() => terminal.open(this))
+    terminal.open(this)
     this.#accelerate()
     terminal.textarea?.setAttribute('aria-label', 'Terminal of the machine. Control F6 leaves it.')
     terminal.attachCustomKeyEventHandler(event => this.#isForGuest(event))
@@ -170,15 +169,19 @@ export class RingletTerminal extends HTMLElement implements Screen {
     })
   }
 
-  /** Draws with WebGL while there is any; xterm falls back to its DOM renderer when the addon goes. */
+  /** Draws with WebGL where a GPU does it; xterm falls back to its DOM renderer when the addon goes. */
   #accelerate() {
+    // WebGL computed on the processor would take from the guest what the DOM renderer leaves it.
+    const probe = document.createElement('canvas').getContext('webgl2', { failIfMajorPerformanceCaveat: true })
+    probe?.getExtension('WEBGL_lose_context')?.loseContext()
+    if (!probe) return
     try {
       const webgl = new WebglAddon()
       webgl.onContextLoss(() => webgl.dispose())
       this.#terminal.loadAddon(webgl)
       this.#watchPixels(webgl)
     } catch {
-      // No WebGL 2 here: the DOM renderer is already in place.
+      // It did not work out: the DOM renderer is already in place.
     }
   }
 
