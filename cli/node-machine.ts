@@ -4,10 +4,10 @@ import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import { WebSocket } from 'ws'
+import { loadDocument } from '../worker/description/request.ts'
 import { type MachineDescription, parseDescription, type Transport } from '../worker/description.ts'
 import { EXEC_PORTS, EXEC_WORD, GuestExec } from '../worker/exec.ts'
 import { prepareLinux } from '../worker/linux.ts'
-import { load } from '../worker/loader.ts'
 import { Machine, type MachineEvents } from '../worker/machine.ts'
 import { openNodeDisk } from './disks.ts'
 
@@ -91,7 +91,7 @@ async function descriptionOf(options: NodeMachineOptions): Promise<MachineDescri
   const { kernel, initrd, cmdline, memory, transport, net, exec } = options
   const name = options.machine ?? (kernel === undefined ? DEFAULT_MACHINE : undefined)
   const base = name === undefined ? pathToFileURL('./').href : urlOf(name)
-  const document = name === undefined ? {} : await read(base)
+  const document = (name === undefined ? {} : await loadDocument(base, { openFile })) as Record<string, unknown>
   const words = [document['cmdline'], cmdline, exec && EXEC_WORD].filter(Boolean)
   const more = net === undefined ? [] : [cardFor(net)]
   const devices = withMore(document['devices'] as Record<string, unknown>[] | undefined, options.disks ?? [], more)
@@ -121,15 +121,6 @@ function cardFor(net: string) {
   const [link, segment] = net.split(':')
   if (link === 'lan') return { type: 'net', link, ...(segment && { segment }) }
   return { type: 'net', link: 'relay', ...(net !== 'relay' && { url: net }) }
-}
-
-async function read(url: string): Promise<Record<string, unknown>> {
-  const bytes = await load({ url }, { what: 'the machine description', openFile })
-  try {
-    return JSON.parse(new TextDecoder().decode(bytes))
-  } catch (error) {
-    throw new Error(`${url} is not a machine description: it is not JSON (${(error as Error).message}).`)
-  }
 }
 
 function withExecPorts(description: MachineDescription): MachineDescription {

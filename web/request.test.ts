@@ -57,5 +57,5 @@ test('a dropped description finds the files dropped with it', async () => {
   const wish = await wishOfFiles(description, [description, kernel], base)
   expect(wish.machine.kernel?.url).toBe('file:vmlinuz')
   expect(wish.files?.['vmlinuz']).toBe(kernel)
-  await expect(wishOfFiles(new File(['<'], 'x.json'), [], base)).rejects.toThrow(/x\.json is not a JSON document/)
+  await expect(wishOfFiles(new File(['<'], 'x.json'), [], base)).rejects.toThrow(/x\.json is not a machine description/)
 })

@@ -1,4 +1,4 @@
-import { describeMachine, fromQuery } from '../worker/description/request.ts'
+import { describeMachine, fromQuery, readDocument } from '../worker/description/request.ts'
 import {
   type DescriptionInput,
   type MachineDescription,
@@ -35,12 +35,7 @@ export async function wishOf(query: URLSearchParams, base: string): Promise<Wish
 
 /** A description picked or dropped, with the files it calls `file:NAME`. Fails with an Error fit to be shown. */
 export async function wishOfFiles(description: File, files: readonly File[], base: string): Promise<Wish> {
-  let document: unknown
-  try {
-    document = JSON.parse(await description.text())
-  } catch (reason) {
-    throw new Error(`${description.name} is not a JSON document: ${(reason as Error).message}`)
-  }
+  const document = readDocument(await description.text(), description.name)
   return {
     machine: parseDescription(document, base),
     files: Object.fromEntries(files.map(file => [file.name, file])),

@@ -134,8 +134,16 @@ describe('a query', () => {
       initrd: { url: 'file:///etc/i' },
     })
   })
+  it('has its transport for every device', async () => {
+    const text = JSON.stringify({ kernel: 'k', devices: [{ type: 'entropy', transport: 'mmio' }] })
+    const machine = await describeMachine(
+      { document: 'file:///m.json', overrides: { transport: 'pci' } },
+      document(text),
+    )
+    expect(machine.devices).toEqual([{ type: 'entropy', transport: 'pci' }])
+  })
   it.each([
-    ['{ "kernel": ', 'file:///m.json is not a JSON document'],
+    ['{ "kernel": ', 'file:///m.json is not a machine description: it is not JSON'],
     ['3', 'the document: 3 will not do: it must be an object'],
     ['<!doctype html>', 'is a web page instead of the machine description'],
   ])('says what is wrong with a document %s', async (text, message) => {

@@ -37,20 +37,36 @@ export function fromQuery(query: URLSearchParams, base: string, fallback: string
   return { overrides, ...(document !== null && { document }) }
 }
 
+type Options = Omit<LoadOptions, 'what' | 'progress'>
+
 /** Fails with `LoadError` or `DescriptionError`. */
-export async function describeMachine(
-  { document, overrides }: MachineRequest,
-  options: Omit<LoadOptions, 'what' | 'progress'> = {},
-): Promise<MachineDescription> {
+export async function describeMachine(request: MachineRequest, options: Options = {}): Promise<MachineDescription> {
+  const { document, overrides } = request
   if (document === undefined) return parseDescription(overrides, 'file:///')
-  const bytes = await load({ url: document }, { ...options, what: 'the machine description' })
-  let json: unknown
-  try {
-    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
-  } catch (reason) {
-    throw new DescriptionError(`${document} is not a JSON document: ${(reason as Error).message}`, { cause: reason })
-  }
-  return parseDescription(isObject(json) ? { ...json, ...overrides } : json, document)
+  const json = await loadDocument(document, options)
+  if (!isObject(json)) return parseDescription(json, document)
+  const { devices } = json
+  // Who asks for a transport asks for it everywhere.
+  const everywhere = 'transport' in overrides && Array.isArray(devices) && { devices: devices.map(withoutTransport) }
+  return parseDescription({ ...json, ...everywhere, ...overrides }, document)
 }
 
-const isObject = (json: unknown): json is object => typeof json === 'object' && json !== null && !Array.isArray(json)
+/** A JSON document as it is. Fails with `LoadError` or `DescriptionError`. */
+export async function loadDocument(url: string, options: Options = {}): Promise<unknown> {
+  const bytes = await load({ url }, { ...options, what: 'the machine description' })
+  return readDocument(new TextDecoder().decode(bytes), url)
+}
+
+/** `name` is what the document is called in a message. Fails with `DescriptionError`. */
+export function readDocument(text: string, name: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (reason) {
+    throw new DescriptionError(`${name} is not a machine description: it is not JSON (${(reason as Error).message}).`)
+  }
+}
+
+const isObject = (json: unknown): json is Record<string, unknown> =>
+  typeof json === 'object' && json !== null && !Array.isArray(json)
+
+const withoutTransport = (device: unknown) => (isObject(device) ? { ...device, transport: undefined } : device)
