@@ -23,7 +23,8 @@ packages+=,gcc,libc6-dev,make,python3,vim,strace,tcpdump,iperf3,fio,curl,pciutil
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-1735689600}
 root=$work/root
 mkdir -p "$work" "$out"
-if [ ! -e "$work/built" ] || [ "$0" -nt "$work/built" ]; then
+# The packages are unpacked again only when the list of them changed.
+if [ "$(cat "$work/built" 2>/dev/null)" != "$packages" ]; then
   rm -rf "$root" "$work/built"
   echo "debian: packages from $mirror" >&2
   mmdebstrap --mode=root --architectures=i386 --variant=minbase --format=directory \
@@ -33,18 +34,16 @@ if [ ! -e "$work/built" ] || [ "$0" -nt "$work/built" ]; then
     --dpkgopt='path-exclude=/usr/share/man/??/*' --dpkgopt='path-exclude=/usr/share/man/??_*/*' \
     --aptopt='Apt::Install-Recommends "false"' \
     bookworm "$root" "deb $mirror bookworm main"
-  cp -a guest/debian/. "$root/"
-  chown -R 0:0 "$root/etc/inittab" "$root/etc/rc.boot" "$root/etc/fstab" "$root/etc/issue"
-  chmod 755 "$root/etc/rc.boot"
   echo ringlet >"$root/etc/hostname"
   printf '127.0.0.1 localhost ringlet\n' >"$root/etc/hosts"
   # Root logs in without a password: the machine is reachable by nobody but whoever opened the tab.
   sed -i 's/^root:[^:]*:/root::/' "$root/etc/shadow"
-  grep -qx hvc0 "$root/etc/securetty" 2>/dev/null || echo hvc0 >>"$root/etc/securetty"
   chroot "$root" mandb -q || true
-  find "$root" -xdev -newermt "@$SOURCE_DATE_EPOCH" -print0 | xargs -0 touch --no-dereference --date="@$SOURCE_DATE_EPOCH"
-  touch "$work/built"
+  echo "$packages" >"$work/built"
 fi
+for file in inittab fstab rc.boot; do install -o 0 -g 0 -m 644 "guest/debian/etc/$file" "$root/etc/$file"; done
+chmod 755 "$root/etc/rc.boot"
+find "$root" -xdev -newermt "@$SOURCE_DATE_EPOCH" -print0 | xargs -0 touch --no-dereference --date="@$SOURCE_DATE_EPOCH"
 
 image=$work/debian.img
 rm -f "$image"

@@ -93,7 +93,7 @@ export async function openImage(
   file: (name: string) => Promise<Blob | undefined>,
   options: ChunkedImageOptions = {},
 ): Promise<BaseImage & { readonly disk: BlockBackend & Partial<Pick<ChunkReader, 'touched'>> }> {
-  if (url.startsWith('file:')) {
+  if (/^file:[^/]/.test(url)) {
     const name = url.slice('file:'.length)
     const blob = await file(name)
     if (!blob) throw new BackendError(`the machine needs your file "${name}": pick it or drop it in the page`)
