@@ -18,6 +18,5 @@ late)
   ;;
 esac
 mount -a
-[ -e /proc/self ] || mount -t proc proc /proc
 read -r name </etc/hostname && echo "$name" >/proc/sys/kernel/hostname
 : >/run/utmp
