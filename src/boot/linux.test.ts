@@ -1,3 +1,4 @@
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { isBzImage, readBzImage } from './bzimage.ts'
 import { readElf } from './elf.ts'
@@ -269,5 +270,35 @@ describe('the plan', () => {
   ])('is refused: %s', (_, boot, message) => {
     expect(() => plan(boot)).toThrow(message)
     expect(() => plan(boot)).toThrow(expect.objectContaining({ name: 'BootError' }))
+  })
+})
+
+describe('damaged kernels', () => {
+  const code = join(new Uint8Array(32), ascii('PAYLOAD!'), new Uint8Array(8))
+  it.each([
+    ['a vmlinux', vmlinux],
+    ['a bzImage', bzImage(code, { payload_offset: 32, payload_length: 8 }, '6.1.0')],
+  ])('are planned inside RAM or refused with a BootError: %s', (_, file) => {
+    // The headers: elsewhere damage only reaches the guest.
+    const header = isBzImage(file) ? [0x1f1, 0x26c] : [0, 116]
+    const damage = fc.array(fc.tuple(fc.integer({ min: header[0]!, max: header[1]! }), fc.nat(255)), { maxLength: 6 })
+    fc.assert(
+      fc.property(damage, fc.nat(file.length), (changes, cut) => {
+        const damaged = file.slice(0, file.length - (cut % 3 ? 0 : cut))
+        for (const [at, value] of changes) if (at < damaged.length) damaged[at] = value
+        try {
+          const kernel = readKernel(damaged)
+          const image = 'image' in kernel ? kernel.image : selfUnpacking(kernel.bzImage)
+          const { segments } = plan({ image, ...('bzImage' in kernel && { headerBytes: kernel.bzImage.headerBytes }) })
+          for (const { address, bytes, length } of segments) {
+            expect(bytes.length).toBeLessThanOrEqual(length)
+            expect(address + length).toBeLessThanOrEqual(64 * MIB)
+          }
+        } catch (error) {
+          expect(error).toMatchObject({ name: 'BootError' })
+        }
+      }),
+      { numRuns: 2000 },
+    )
   })
 })

@@ -4,7 +4,7 @@ import { type BzImage, isBzImage, readBzImage } from './bzimage.ts'
 import { isElf, type KernelImage, readElf } from './elf.ts'
 import { BootError, type BootPlan, type Segment } from './plan.ts'
 import { describeFile } from './recognise.ts'
-import { BootParams, E820Entry, SETUP_HEADER_AT, SegmentDescriptor, SetupData, SetupHeader } from './tables.ts'
+import { BootParams, E820Entry, SegmentDescriptor, SetupData, SetupHeader } from './tables.ts'
 
 const MIB = 1 << 20
 /** In conventional memory, which the kernel leaves alone until it has copied what is there. */
@@ -163,7 +163,3 @@ const utf8 = (text: string) =>
     encodeURIComponent(text).replace(/%(..)/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16))),
     c => c.charCodeAt(0),
   )
-
-/** For those who look at a plan's bytes: where the setup header is in the `boot_params` segment. */
-export const headerOf = (params: Uint8Array) =>
-  new SetupHeader(new DataView(params.buffer, params.byteOffset), SETUP_HEADER_AT)
