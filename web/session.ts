@@ -1,5 +1,13 @@
 import * as Comlink from 'comlink'
-import type { BootRequest, ConsoleInput, ConsoleOutput, MachineApi, MachineEvent, MachineState } from '../worker/api.ts'
+import type {
+  BootRequest,
+  ConsoleInput,
+  ConsoleOutput,
+  MachineApi,
+  MachineEvent,
+  MachineState,
+  NicStatus,
+} from '../worker/api.ts'
 
 export type Progress = Extract<MachineEvent, { type: 'progress' }>
 export interface Problem {
@@ -141,6 +149,30 @@ export class Session extends EventTarget {
     this.#release()
     this.#clear()
     this.#set('empty')
+  }
+
+  /** How the network cards fare; empty where there is no machine. */
+  async networks(): Promise<readonly NicStatus[]> {
+    return (await this.#api?.networks().catch(() => [])) ?? []
+  }
+
+  plugNetwork(card: number, plugged: boolean) {
+    return this.#api?.plugNetwork(card, plugged).catch(error => this.#fault(error))
+  }
+
+  /** Gathers a card's frames until the returned function is called, which answers for a pcapng file. */
+  async captureNetwork(card: number): Promise<() => Promise<Blob>> {
+    const { port1, port2 } = new MessageChannel()
+    const pieces: Uint8Array<ArrayBuffer>[] = []
+    port1.onmessage = ({ data }: MessageEvent<Uint8Array<ArrayBuffer>>) => void pieces.push(data)
+    await this.#api?.captureNetwork(card, Comlink.transfer(port2, [port2])).catch(error => this.#fault(error))
+    return async () => {
+      await this.#api?.captureNetwork(card).catch(() => {})
+      // What was sent before the answer to that call may still be on its way.
+      await new Promise(resolve => setTimeout(resolve, 50))
+      port1.close()
+      return new Blob(pieces, { type: 'application/x-pcapng' })
+    }
   }
 
   type(input: Uint8Array<ArrayBuffer>) {

@@ -5,6 +5,7 @@ import { controls } from './controls.ts'
 import { icons } from './icons.ts'
 import './keys-panel.ts'
 import './machine-panel.ts'
+import './network-panel.ts'
 import type { Session } from './session.ts'
 import type { RingletTerminal } from './terminal.ts'
 
@@ -21,6 +22,11 @@ const panels: readonly { readonly id: string; readonly label: string; render(sho
     id: 'machine',
     label: 'Machine',
     render: ({ session, machine }) => html`<machine-panel .session=${session} .machine=${machine}></machine-panel>`,
+  },
+  {
+    id: 'network',
+    label: 'Network',
+    render: ({ session }) => html`<network-panel .session=${session}></network-panel>`,
   },
   { id: 'keys', label: 'Keys', render: ({ terminal }) => html`<keys-panel .terminal=${terminal}></keys-panel>` },
 ]

@@ -1,8 +1,9 @@
 /** What the page may see of the worker. Control goes through comlink; bytes go through MessagePorts, in batches. */
 
 import type { MachineDescription } from './description.ts'
+import type { NicStatus } from './net.ts'
 
-export type { MachineDescription }
+export type { MachineDescription, NicStatus }
 
 /** Where a kernel, an initrd or a disk comes from: a URL (absolute), or a file the user picked or dropped. */
 export type Source = string | Blob
@@ -84,6 +85,12 @@ export interface MachineApi {
   resume(): void
   /** Starts the same machine again from the beginning, with what was already downloaded. */
   reset(): Promise<void>
+  /** How each network card fares, in the order of the description. */
+  networks(): readonly NicStatus[]
+  /** Puts a card's plug in or pulls it: the guest sees its link go up or down. By its place in `networks`. */
+  plugNetwork(card: number, plugged: boolean): void
+  /** Sends a card's frames to this port from now on, as pieces of a pcapng file (`Uint8Array`); without a port, stops. */
+  captureNetwork(card: number, port?: MessagePort): void
   /** Stops the machine and lets go of everything it held. */
   powerOff(): Promise<void>
 }

@@ -150,6 +150,15 @@ const api: MachineApi = {
     inputLost.clear()
     await machine.reset()
   },
+  networks: () => machine?.nics.flatMap(({ status }) => status ?? []) ?? [],
+  plugNetwork(card, plugged) {
+    machine?.nics[card]?.setPlugged(plugged)
+  },
+  captureNetwork(card, port) {
+    const nic = machine?.nics[card]
+    nic?.stopCapture()
+    if (port) nic?.startCapture(bytes => port.postMessage(bytes, [bytes.buffer]))
+  },
   async powerOff() {
     booting?.abort(new Error('The machine was switched off while it was loading.'))
     const held = machine
