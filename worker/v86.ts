@@ -26,6 +26,8 @@ export interface BoardOptions {
   readonly memory: number
   /** `v86.wasm`, compiled. */
   readonly wasm: WebAssembly.Module
+  /** Leaves v86 its own way of giving up the thread, for `runItself`. */
+  readonly ownYield?: boolean
 }
 
 /** What happens on the board without anybody asking. Called while the CPU runs: note it, act after the slice. */
@@ -45,6 +47,8 @@ export interface BoardEvents {
 /** The mainboard: v86's CPU, RAM, interrupt controller and address spaces, without a BIOS and with nobody's schedule but ours. */
 export class Board implements AddressSpaces {
   readonly memory: GuestMemory
+  /** Runs on v86's own schedule instead of in slices, to be measured against; with `ownYield`. */
+  runItself?: () => void
   private readonly windows = new MemoryWindows()
   private readonly blocks = new Map<number, { windows: number; restore(): void }>()
   private readonly interrupts = new Map<number, SharedInterrupt>()
@@ -75,8 +79,8 @@ export class Board implements AddressSpaces {
     }
   }
 
-  static async create({ memory, wasm }: BoardOptions, events: BoardEvents): Promise<Board> {
-    const V86 = await loadV86()
+  static async create({ memory, wasm, ownYield = false }: BoardOptions, events: BoardEvents): Promise<Board> {
+    const V86 = await loadV86(ownYield)
     const emulator = new V86({
       wasm_fn: async imports => {
         imports['env']!['console_log_from_wasm'] = () => {} // Rust's panic message; the trap that follows is ours to report
@@ -111,7 +115,13 @@ export class Board implements AddressSpaces {
     emulator.add_listener('serial0-output-byte', byte => events.serial(byte))
     const listen = emulator.add_listener as (this: unknown, event: string, listener: () => void) => void
     listen.call(emulator, 'cpu-event-halt', () => events.halted())
-    return new Board(cpu, events, restart, bytes => emulator.serial_send_bytes(0, bytes))
+    const { stop_idling } = cpu
+    const board = new Board(cpu, events, restart, bytes => emulator.serial_send_bytes(0, bytes))
+    if (ownYield) {
+      cpu.stop_idling = stop_idling
+      board.runItself = () => void emulator.run()
+    }
+    return board
   }
 
   /** Back to power-on: registers, v86's devices, and zeroes in RAM. Windows and ports of ours stay mapped. */
@@ -419,8 +429,8 @@ const once = (work: () => void) => {
 }
 
 /** v86 decides when it is loaded how it will yield: where `Worker` exists, through a worker of its own, which we do not want. */
-async function loadV86() {
-  const there = Object.getOwnPropertyDescriptor(globalThis, 'Worker')
+async function loadV86(ownYield: boolean) {
+  const there = ownYield ? undefined : Object.getOwnPropertyDescriptor(globalThis, 'Worker')
   if (there) Reflect.deleteProperty(globalThis, 'Worker')
   try {
     return (await import('v86')).V86

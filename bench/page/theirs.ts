@@ -1,0 +1,79 @@
+import { Terminal } from '@xterm/xterm'
+import { V86 } from 'v86'
+import wasmUrl from 'v86/build/v86.wasm?url'
+import { appears, COLUMNS, PROMPT, ROWS } from './screen.ts'
+
+/** Which of v86's own consoles. */
+export type Wiring = 'serial' | 'virtio-console'
+
+/** v86's own way: SeaBIOS, bzImage and initrd as they are, and v86's own console adapter on the same xterm. */
+export class TheirMachine {
+  private terminal: Terminal | undefined
+  private emulator: V86 | undefined
+
+  constructor(private readonly wiring: Wiring) {}
+
+  /** Milliseconds until the prompt is on the screen, from before anything is loaded. */
+  async boot(): Promise<number> {
+    const started = performance.now()
+    const { machine, words } = await this.machine()
+    const xterm = {
+      type: 'xtermjs' as const,
+      container: document.getElementById('terminal')!,
+      xterm_lib: this.terminalClass(),
+    }
+    const serial = this.wiring === 'serial'
+    this.emulator = new V86({
+      ...{ wasm_path: wasmUrl, memory_size: machine.memory * 2 ** 20, autostart: true },
+      ...{ disable_keyboard: true, disable_mouse: true, disable_speaker: true },
+      ...{ bios: { url: 'firmware/bios.bin' }, vga_bios: { url: 'firmware/vgabios-stdvga.bin' } },
+      ...{ bzimage: { url: machine.kernel }, initrd: { url: machine.initrd } },
+      cmdline: `console=${serial ? 'ttyS0' : 'hvc0'} ${words}`,
+      ...(serial ? { serial_console: xterm } : { virtio_console: xterm }),
+    } as ConstructorParameters<typeof V86>[0])
+    while (!this.terminal) await new Promise(resolve => setTimeout(resolve, 1))
+    await appears(this.terminal, PROMPT)
+    return performance.now() - started
+  }
+
+  /** The same machine as ours, and the words both kernels are told. */
+  private async machine() {
+    const url = new URL('machines/default.json', location.href)
+    const { memory, kernel, initrd, cmdline = '' } = await (await fetch(url)).json()
+    const absolute = (name: string) => new URL(name, url).href
+    return {
+      machine: { memory, kernel: absolute(kernel), initrd: absolute(initrd) },
+      words: `tsc=reliable no_timer_check random.trust_cpu=on 8250.nr_uarts=1 mitigations=off ${cmdline}`,
+    }
+  }
+
+  /** v86 makes the terminal itself; this is how we get to see it. */
+  private terminalClass() {
+    const seen = (terminal: Terminal) => {
+      this.terminal = terminal
+    }
+    return class extends Terminal {
+      constructor() {
+        super({ cols: COLUMNS, rows: ROWS, scrollback: 1000 })
+        seen(this)
+      }
+    }
+  }
+
+  type(text: string) {
+    this.terminal?.input(text)
+  }
+
+  /** Types a command; milliseconds until what it says last is on the screen. */
+  async time(command: string, last: string): Promise<number> {
+    const started = performance.now()
+    const shown = appears(this.terminal!, new RegExp(`^${last}$`))
+    this.type(`${command}\r`)
+    await shown
+    return performance.now() - started
+  }
+
+  async stop() {
+    await this.emulator?.destroy()
+  }
+}
