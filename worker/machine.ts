@@ -5,7 +5,7 @@ import type { MachineDescription } from './description.ts'
 import { attach, type Surroundings } from './device-types.ts'
 import { EndWatch } from './end-watch.ts'
 import type { Nic } from './net.ts'
-import { announce, type Place, place } from './placement.ts'
+import { announce, type Place, place, TUNING } from './placement.ts'
 import { type PoweredOn, powerOn, type Slot } from './power-on.ts'
 import { Scheduler } from './scheduler.ts'
 import { Board, type BoardEvents, TripleFault } from './v86.ts'
@@ -73,14 +73,7 @@ export class Machine {
     const { description } = options
     const places = place(description.devices.map(({ transport }) => transport))
     const terminal = description.devices.some(({ type }) => type === 'console') ? 'hvc0' : 'ttyS0'
-    this.cmdline = [
-      `console=${terminal}`,
-      'tsc=reliable no_timer_check random.trust_cpu=on 8250.nr_uarts=1 mitigations=off',
-      ...announce(places),
-      description.cmdline,
-    ]
-      .filter(Boolean)
-      .join(' ')
+    this.cmdline = [`console=${terminal}`, TUNING, ...announce(places), description.cmdline].filter(Boolean).join(' ')
     this.places = places
   }
   private readonly places: readonly Place[]

@@ -212,6 +212,7 @@ export class Board implements AddressSpaces {
    */
   private drive(irq: number, level: boolean) {
     const { cpu } = this
+    if (this.runItself) return level ? cpu.device_raise_irq(irq) : cpu.device_lower_irq(irq)
     const { flags, counter } = this.views()
     const before = flags[0]!
     flags[0] = before & ~INTERRUPT_FLAG

@@ -32,6 +32,13 @@ export class OurMachine {
     return performance.now() - started
   }
 
+  /** From the beginning, to the prompt. */
+  async reset() {
+    this.terminal.reset()
+    await this.api.reset()
+    await appears(this.terminal, PROMPT)
+  }
+
   type(text: string) {
     this.console?.postMessage({ input: new TextEncoder().encode(text) })
   }

@@ -1,6 +1,7 @@
 import { Terminal } from '@xterm/xterm'
 import { V86 } from 'v86'
 import wasmUrl from 'v86/build/v86.wasm?url'
+import { TUNING } from '../../worker/placement.ts'
 import { appears, COLUMNS, PROMPT, ROWS } from './screen.ts'
 
 /** Which of v86's own consoles. */
@@ -43,7 +44,7 @@ export class TheirMachine {
     const absolute = (name: string) => new URL(name, url).href
     return {
       machine: { memory, kernel: absolute(kernel), initrd: absolute(initrd) },
-      words: `tsc=reliable no_timer_check random.trust_cpu=on 8250.nr_uarts=1 mitigations=off ${cmdline}`,
+      words: `${TUNING} ${cmdline}`,
     }
   }
 
