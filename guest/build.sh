@@ -70,14 +70,18 @@ CONF
 packages=$work/packages
 mkdir -p "$packages"
 hash() { sha256sum "$1" | cut -d' ' -f1; }
+download() { # architecture package=version
+  local conf && conf=$(apt_for "$1")
+  (cd "$packages/new" && APT_CONFIG=$conf apt-get -qq download "$2" > /dev/null 2>&1)
+}
 fetch() { # package architecture version sha256
   local file=$packages/$1_$3_$2.deb native=$2
   if [ ! -e "$file" ]; then
     [ "$native" != all ] || native=amd64
     say "fetching $1 $3"
     rm -rf "$packages/new" && mkdir "$packages/new"
-    local conf && conf=$(apt_for "$native")
-    (cd "$packages/new" && APT_CONFIG=$conf apt-get -qq download "$1=$3" > /dev/null 2>&1) ||
+    # Lists kept from an earlier run may be older than the lock
+    download "$native" "$1=$3" || { rm -f "$work/apt-$native/updated" && download "$native" "$1=$3"; } ||
       fail "$1 $3 ($2) is no longer in this machine's Debian mirror: add a snapshot of Debian that has it to apt's sources, or put the version of 'apt-cache policy $1' into packages.lock and run guest/build.sh --lock."
     mv "$packages"/new/*.deb "$file" && rmdir "$packages/new"
   fi
