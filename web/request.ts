@@ -13,6 +13,8 @@ export const readyMade = 'machines/default.json'
 export interface Wish {
   readonly machine: MachineDescription
   readonly files?: Readonly<Record<string, Blob>>
+  /** Where its description was fetched from, if from anywhere: its disks are kept apart from those of others. */
+  readonly origin?: string
 }
 
 /** What the form for one's own kernel holds. A source is a URL as typed, or a file. */
@@ -29,8 +31,9 @@ export interface OwnKernel {
 export async function wishOf(query: URLSearchParams, base: string): Promise<Wish | undefined> {
   const request = fromQuery(query, base, readyMade)
   if (!request) return undefined
-  const wish = { machine: await describeMachine(request) }
-  return request.document ? wish : { machine: { name: nameOf(query.get('kernel') ?? ''), ...wish.machine } }
+  const { document } = request
+  const wish = { machine: await describeMachine(request), ...(document && { origin: new URL(document).origin }) }
+  return document ? wish : { machine: { name: nameOf(query.get('kernel') ?? ''), ...wish.machine } }
 }
 
 /** A description picked or dropped, with the files it calls `file:NAME`. Fails with an Error fit to be shown. */

@@ -8,6 +8,7 @@ import type {
   MachineState,
   NicStatus,
 } from '../worker/api.ts'
+import { ask } from './ask.ts'
 
 export type Progress = Extract<MachineEvent, { type: 'progress' }>
 export interface Problem {
@@ -218,6 +219,11 @@ export class Session extends EventTarget {
       case 'problem':
         this.problem = event
         break
+      case 'question': {
+        const api = this.#api
+        ask(event.title, event.detail, event.choices).then(choice => api?.answer(event.id, choice))
+        return
+      }
       case 'timing':
         this.timing = event.phases
         break

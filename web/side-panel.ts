@@ -3,6 +3,7 @@ import { customElement, property, state } from 'lit/decorators.js'
 import type { MachineDescription } from '../worker/api.ts'
 import { controls } from './controls.ts'
 import { icons } from './icons.ts'
+import './disks-panel.ts'
 import './keys-panel.ts'
 import './machine-panel.ts'
 import './network-panel.ts'
@@ -28,6 +29,7 @@ const panels: readonly { readonly id: string; readonly label: string; render(sho
     label: 'Network',
     render: ({ session }) => html`<network-panel .session=${session}></network-panel>`,
   },
+  { id: 'disks', label: 'Disks', render: () => html`<disks-panel></disks-panel>` },
   { id: 'keys', label: 'Keys', render: ({ terminal }) => html`<keys-panel .terminal=${terminal}></keys-panel>` },
 ]
 
