@@ -39,6 +39,8 @@ export default defineConfig({
   server: { host: '127.0.0.1' },
   preview: { host: '127.0.0.1' },
   worker: { format: 'es' },
+  // Vite does not follow workers: a dependency found only once the machine boots would reload the page under it.
+  optimizeDeps: { entries: ['index.html', 'worker/main.ts'] },
   build: { target: 'es2023', assetsInlineLimit: 0, chunkSizeWarningLimit: 1024 },
   plugins: [contentSecurityPolicy],
 })

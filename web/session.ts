@@ -42,8 +42,6 @@ export class Session extends EventTarget {
   timing: Readonly<Record<string, number>> = {}
   /** Whether this boot has written anything to the console. */
   spoke = false
-  /** Console bytes since the boot. */
-  written = 0
   request: BootRequest | undefined
 
   #worker: Worker | undefined
@@ -103,7 +101,7 @@ export class Session extends EventTarget {
   async reset() {
     const screen = this.#screen
     if (!this.request || !screen) return
-    if (!this.#held || this.state === 'failed') {
+    if (!this.#held) {
       this.#release()
       screen.clear()
       return this.boot(this.request, screen)
@@ -195,7 +193,6 @@ export class Session extends EventTarget {
     const screen = this.#screen
     port1.onmessage = async ({ data }: MessageEvent<ConsoleOutput>) => {
       const { length } = data.bytes
-      this.written += length
       if (!this.spoke) {
         this.spoke = true
         this.#changed()
@@ -210,8 +207,10 @@ export class Session extends EventTarget {
   #take(event: MachineEvent) {
     switch (event.type) {
       case 'state':
-        // After the plug is pulled here, nothing the worker still says matters.
-        if (this.#held || this.state === 'empty') this.#set(event.state, event.detail)
+        // After a failure, or after the plug is pulled here, nothing the worker still says matters.
+        if (!this.#held && this.state !== 'empty') return
+        if (event.state === 'failed') this.#held = false
+        this.#set(event.state, event.detail)
         return
       case 'progress':
         this.progress.set(event.what, event)
@@ -237,7 +236,6 @@ export class Session extends EventTarget {
     this.problem = undefined
     this.detail = undefined
     this.spoke = false
-    this.written = 0
   }
 
   #release() {
@@ -258,6 +256,7 @@ export class Session extends EventTarget {
 
   /** A problem the worker has already explained is not explained again. */
   #fail(title: string, detail: string) {
+    this.#held = false
     this.problem ??= { title, detail }
     if (this.state !== 'empty') this.#set('failed')
     else this.#changed()
