@@ -769,6 +769,14 @@ export const hostile: readonly Case[] = [
     },
   },
   {
+    id: 'H46',
+    section: 'none',
+    title: 'a snapshot that was made to break the device that loads it',
+    subject: 'entropy',
+    absent: () => 'there are no snapshots to load yet',
+    run() {},
+  },
+  {
     id: 'H47',
     section: '2.7.13',
     title: 'indices are stored in one piece, never byte by byte',

@@ -531,7 +531,10 @@ export const pciCases: readonly Case[] = [
         rig.reset()
         rig.takes = false
         rig.start({ without })
+        // The first used buffer may interrupt in any case: nobody knows yet what was signalled before.
+        rig.request(4)
         rig.rings[0]!.disableInterrupts()
+        rig.causes()
         rig.request(4)
         same(rig.causes() & 1, 0, 'the interrupt of an empty ring, not negotiated')
       }

@@ -4,7 +4,7 @@ import { SplitDriverRing } from '../driver/split-queue.ts'
 import { Feature } from '../virtio/core.ts'
 import { PackedDescriptor } from '../virtio/packed-ring.ts'
 import { type Case, packedOnly, splitOnly } from './case.ts'
-import { check, INDIRECT, type Rig, same, WRITE } from './rig.ts'
+import { check, INDIRECT, type Rig, same, type Variant, WRITE } from './rig.ts'
 
 const { AVAIL } = PackedDescriptor.fields.flags.bits
 const text = (value: string) => Uint8Array.from(value, char => char.charCodeAt(0))
@@ -31,6 +31,23 @@ function interrupts(rig: Rig): boolean {
   rig.causes()
   rig.kick()
   return (rig.causes() & 1) !== 0
+}
+
+const notPacked = ({ packed }: Variant) => (packed ? '§2.8.8 lets no driver do it with packed rings' : undefined)
+function mixed(rig: Rig) {
+  rig.start()
+  if (!rig.has(Feature.INDIRECT_DESC)) return 'INDIRECT_DESC is not offered'
+  const { address, length } = rig.table([
+    { addr: rig.allocate(8), len: 8, flags: WRITE },
+    { addr: rig.allocate(4), len: 4, flags: WRITE },
+  ])
+  rig.submit([
+    { addr: rig.allocate(16), len: 16, flags: WRITE },
+    { addr: address, len: length, flags: INDIRECT },
+  ])
+  same(rig.used(), 1, 'used')
+  same(rig.usedLength(), 28, 'the used length')
+  return
 }
 
 export const rings: readonly Case[] = [
@@ -123,21 +140,16 @@ export const rings: readonly Case[] = [
     section: '2.7.5.3.2',
     title: 'ordinary descriptors may go on in an indirect table',
     subject: 'entropy',
-    absent: variant => (variant.packed ? '§2.8.8 lets no driver do it with packed rings' : undefined),
-    run(rig) {
-      rig.start()
-      if (!rig.has(Feature.INDIRECT_DESC)) return 'INDIRECT_DESC is not offered'
-      const { address, length } = rig.table([
-        { addr: rig.allocate(8), len: 8, flags: WRITE },
-        { addr: rig.allocate(4), len: 4, flags: WRITE },
-      ])
-      rig.submit([
-        { addr: rig.allocate(16), len: 16, flags: WRITE },
-        { addr: address, len: length, flags: INDIRECT },
-      ])
-      same(rig.used(), 1, 'used')
-      same(rig.usedLength(), 28, 'the used length')
-    },
+    absent: notPacked,
+    run: mixed,
+  },
+  {
+    id: 'H18',
+    section: '2.7.5.3.2',
+    title: 'an indirect descriptor at the end of a chain, which must work (R14)',
+    subject: 'entropy',
+    absent: notPacked,
+    run: mixed,
   },
   {
     id: 'R15',
@@ -200,7 +212,8 @@ export const rings: readonly Case[] = [
       go(3, 4, true)
       go(2, 8, false)
       go(1, 7, false)
-      // All the way round, to just before the wrap.
+      // All the way round, to just before the wrap: too far where every notification goes to another process.
+      if (!rig.subject.inside) return
       while (used + size < 65536 - 4) go(size, used - 1, false)
       while (used < 65536 - 4) go(1, used - 1, false)
       go(2, 65533, true)

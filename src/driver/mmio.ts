@@ -3,7 +3,7 @@ import type { Window } from '../virtio/machine.ts'
 import { CONFIG, LegacyRegisters, Registers as ModernRegisters } from '../virtio/mmio.ts'
 import { LinuxError } from './errno.ts'
 import { Registers, readAt, type Steps, writeAt } from './steps.ts'
-import { chooseDma, type DmaMask, type Placement, type Transport } from './transport.ts'
+import { chooseDma, type DmaMask, type Placement, type Transport, untilZero } from './transport.ts'
 
 const MAGIC = 0x74726976
 /** What a 32-bit x86 guest calls a page, in bytes; the unit of QueuePFN. */
@@ -143,13 +143,13 @@ export class ModernMmio extends MmioTransport {
     yield* this.common.write('QueueSel', index)
     yield* this.common.write('QueueReady', 0)
     // §4.2.2.2: only when it reads 0 is the device done with the rings.
-    while ((yield* this.common.read('QueueReady')) !== 0);
+    yield* untilZero(() => this.common.read('QueueReady'))
   }
   *resetQueue(index: number) {
     yield* this.common.write('QueueSel', index)
     yield* this.common.write('QueueReset', 1)
-    while ((yield* this.common.read('QueueReset')) !== 0);
-    while ((yield* this.common.read('QueueReady')) !== 0);
+    yield* untilZero(() => this.common.read('QueueReset'))
+    yield* untilZero(() => this.common.read('QueueReady'))
   }
 }
 

@@ -6,7 +6,7 @@ import { LinuxError } from './errno.ts'
 import type { PciProbeOptions } from './pci.ts'
 import type { PciDevice } from './pci-device.ts'
 import { part, Registers, readAt, type Steps, writeAt } from './steps.ts'
-import { chooseDma, type Placement, type Transport } from './transport.ts'
+import { chooseDma, type Placement, type Transport, untilZero } from './transport.ts'
 
 const { COMMON, NOTIFY, ISR, DEVICE } = Capability.fields.cfg_type.bits
 const VENDOR_SPECIFIC = 9
@@ -91,7 +91,7 @@ export class ModernPci implements Transport {
   *reset() {
     yield* this.registers.write('device_status', 0)
     // §4.1.4.3.2: it is done when it reads 0.
-    while ((yield* this.registers.read('device_status')) !== 0);
+    yield* untilZero(() => this.registers.read('device_status'))
   }
   *offered() {
     yield* this.registers.write('device_feature_select', 0)
@@ -144,8 +144,8 @@ export class ModernPci implements Transport {
   *resetQueue(index: number) {
     yield* this.registers.write('queue_select', index)
     yield* this.registers.write('queue_reset', 1)
-    while ((yield* this.registers.read('queue_reset')) !== 0);
-    while ((yield* this.registers.read('queue_enable')) !== 0);
+    yield* untilZero(() => this.registers.read('queue_reset'))
+    yield* untilZero(() => this.registers.read('queue_enable'))
   }
   *notify(index: number, position?: number) {
     const size = position === undefined ? 2 : 4

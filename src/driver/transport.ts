@@ -1,3 +1,4 @@
+import { LinuxError } from './errno.ts'
 import type { Steps } from './steps.ts'
 
 /** Where a driver put the three areas of a queue, as guest-physical addresses. */
@@ -51,4 +52,10 @@ export function chooseDma(can: DmaMask, log: (line: string) => void): number {
   for (const bits of [64, 32]) if (can(bits)) return bits
   log('Failed to enable 64-bit or 32-bit DMA.  Trying to continue, but this might not work.')
   return 0
+}
+
+/** Reads until it is 0: the device has done what it was told. Fails with EIO if it never has. */
+export function* untilZero(read: () => Steps<number>): Steps {
+  for (let i = 0; i < 1000; i++) if ((yield* read()) === 0) return
+  throw new LinuxError('EIO', 'the device does not finish a reset')
 }

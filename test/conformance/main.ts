@@ -1,0 +1,81 @@
+/** `npm run -s conformance [-- --no-qemu]`: the whole suite against ours and against QEMU; writes docs/conformance.md. */
+
+import { writeFileSync } from 'node:fs'
+import cac from 'cac'
+import type { Case } from '../../src/conformance/case.ts'
+import { open } from '../../src/conformance/ours.ts'
+import { type Rig, type SubjectKind, type Variant, Violation } from '../../src/conformance/rig.ts'
+import { cases, conformanceVariants } from '../../src/conformance/suite.ts'
+import { LinuxError } from '../../src/driver/errno.ts'
+import { judgements } from './judgements.ts'
+import { QemuSubject, qemuVersion } from './qemu.ts'
+import { type Results, report, type Verdict } from './report.ts'
+
+const cli = cac('npm run -s conformance --')
+cli.option('--no-qemu', 'Only our own devices; docs/conformance.md stays as it is')
+cli.help()
+const { options } = cli.parse()
+if (options['help']) process.exit()
+
+function verdict(one: Case, variant: Variant, make: () => Rig): Verdict {
+  const absent = one.absent?.(variant)
+  if (absent) return { is: 'absent', why: absent }
+  try {
+    const reason = one.run(make())
+    return reason ? { is: 'absent', why: reason } : { is: 'pass' }
+  } catch (error) {
+    if (error instanceof Violation || error instanceof LinuxError) return { is: 'fail', why: error.message }
+    throw error
+  }
+}
+
+function ours(): Results {
+  return conformanceVariants.map(variant =>
+    cases.map(one => verdict(one, variant, () => open(one.subject, variant, one.options))),
+  )
+}
+
+function qemus(): Results {
+  return conformanceVariants.map(variant => {
+    process.stderr.write(`QEMU, ${variant.title}\n`)
+    const running = new Map<SubjectKind, QemuSubject>()
+    const verdicts = cases.map((one): Verdict => {
+      if (one.subject === 'echo' && !one.absent?.(variant))
+        return { is: 'absent', why: 'it takes a look inside the device, or one that QEMU does not have' }
+      const result = verdict(one, variant, () => {
+        const subject = running.get(one.subject) ?? new QemuSubject(one.subject, variant)
+        running.set(one.subject, subject)
+        return subject.open()
+      })
+      // What a device was like after it broke a rule is not the next test's business.
+      if (result.is === 'fail') {
+        running.get(one.subject)?.close()
+        running.delete(one.subject)
+      }
+      return result
+    })
+    for (const subject of running.values()) subject.close()
+    return verdicts
+  })
+}
+
+const mine = ours()
+const theirs = options['qemu'] === false ? undefined : qemus()
+const text = report(mine, theirs && { results: theirs, version: qemuVersion(), judgements })
+process.stdout.write(text)
+if (theirs) writeFileSync(new URL('../../docs/conformance.md', import.meta.url), text)
+
+const broken = (results: Results) =>
+  results.flatMap((column, i) =>
+    column.flatMap((one, j) =>
+      one.is === 'fail' ? [{ id: cases[j]!.id, where: conformanceVariants[i]!.title, why: one.why }] : [],
+    ),
+  )
+const faults = [
+  ...broken(mine).map(({ id, where, why }) => `${id} on ${where}: ${why}`),
+  ...broken(theirs ?? [])
+    .filter(({ id }) => !judgements[id])
+    .map(({ id, where, why }) => `QEMU, ${id} on ${where}: ${why}; judgements.ts does not say who is right`),
+]
+for (const fault of faults) console.error(fault)
+process.exitCode = faults.length > 0 ? 1 : 0
