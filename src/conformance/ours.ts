@@ -18,11 +18,32 @@ function build(kind: SubjectKind, output: number[]): VirtioDevice {
 
 /** A fresh machine with one device in it. */
 export function open(kind: SubjectKind, variant: Variant, { messages = false } = {}): Rig {
-  const board = new TestBoard(1 << 22)
   const output: number[] = []
-  const device = build(kind, output)
+  const make = () => build(kind, output)
+  return rigFor(new TestBoard(1 << 22), make, variant, { messages, output: () => Uint8Array.from(output) })
+}
+
+export interface RigOptions {
+  readonly messages?: boolean
+  readonly output?: () => Uint8Array
+  /** Told of errors that are ours; without it they are thrown. */
+  readonly onBug?: (error: unknown) => void
+}
+
+/** Plugs the device that `make` makes into a board, for the suite's driver. */
+export function rigFor(
+  board: TestBoard,
+  make: () => VirtioDevice,
+  variant: Variant,
+  { messages = false, output = () => new Uint8Array(), onBug }: RigOptions = {},
+): Rig {
+  const device = make()
   const { transport: name, forceLegacy = false } = variant
-  const { endpoint, line, window, pci, slot } = board.plug(device, { transport: name, messages })
+  const { endpoint, line, window, pci, slot } = board.plug(device, {
+    transport: name,
+    messages,
+    ...(onBug && { onBug }),
+  })
   const transport = window ? run(probeMmio(window)) : run(probePci(pci!, { forceLegacy }))
   const { core } = endpoint
   return new Rig(
@@ -35,12 +56,12 @@ export function open(kind: SubjectKind, variant: Variant, { messages = false } =
       arena: board.arena,
       level: () => line.level,
       settle: () => {},
-      output: () => Uint8Array.from(output),
+      output,
       inside: {
         core,
+        windows: 'function' in endpoint ? { modern: endpoint.modern, legacy: endpoint.legacy } : {},
         ...(device instanceof EchoDevice && { echo: device }),
-        masked: mask =>
-          new TestBoard(1 << 16).plug(build(kind, output), { transport: name, mask }).endpoint.core.offered,
+        masked: mask => new TestBoard(1 << 16).plug(make(), { transport: name, mask }).endpoint.core.offered,
         stores: work => board.ram.watch(work),
         unplug: () => board.host.unplug(slot),
       },

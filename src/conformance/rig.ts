@@ -38,6 +38,8 @@ export interface Subject {
 export interface Inside {
   readonly core: VirtioCore
   readonly echo?: EchoDevice
+  /** The windows of a PCI function, without going through its BARs. */
+  readonly windows: { readonly modern?: Window | undefined; readonly legacy?: Window | undefined }
   /** What the same device offers with these bits masked. */
   masked(mask: readonly number[]): bigint
   /** Addresses the device stores to while `work` runs, in order. */

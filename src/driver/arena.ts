@@ -29,6 +29,11 @@ export class Arena {
     throw new RangeError(`the driver's memory has no ${length} bytes left`)
   }
 
+  /** All of it is free again. */
+  clear() {
+    this.free.splice(0, this.free.length, { start: this.start, end: this.end })
+  }
+
   release(start: number, length: number) {
     if (length === 0) return
     const i = this.free.findIndex(piece => piece.start >= start + length)

@@ -1,5 +1,6 @@
 import { Available, Descriptor, splitSizes, Used, UsedElement } from '../virtio/split-ring.ts'
 import type { Arena } from './arena.ts'
+import { LinuxError } from './errno.ts'
 import type { Buffer, DriverRing, QueueFeatures, Used as UsedRequest } from './queue.ts'
 import type { Placement } from './transport.ts'
 
@@ -108,7 +109,7 @@ export class SplitDriverRing<T> implements DriverRing<T> {
     if (!used) return
     const { id, length } = used
     const request = this.requests.get(id)
-    if (!request) throw new Error(`the device used ${id}, which is no head of ours`)
+    if (!request) throw new LinuxError('EIO', `id ${id} is not a head!`)
     this.requests.delete(id)
     this.order.splice(this.order.indexOf(id), 1)
     this.unused.push(...request.descriptors)

@@ -97,10 +97,10 @@ export class TestBoard implements AddressSpaces, Platform {
 
   /** Plugs a device in, and gives its BARs a place. */
   plug(device: VirtioDevice, options: PlugOptions = {}): Plugged {
-    const { transport = 'mmio', mask = [], messages = false } = options
+    const { transport = 'mmio', mask = [], messages = false, onBug } = options
     const slot = ++this.slots
     const line = new Line()
-    const common = { memory: this.ram, line, mask }
+    const common = { memory: this.ram, line, mask, ...(onBug && { onBug }) }
     if (transport === 'mmio' || transport === 'mmio-legacy') {
       const endpoint = new MmioTransport(device, { ...common, legacy: transport === 'mmio-legacy' })
       const start = MMIO + SLOT * slot
@@ -119,7 +119,10 @@ export class TestBoard implements AddressSpaces, Platform {
       ...(messages && { messages: { send } }),
     })
     this.host.plug(slot, endpoint.function)
-    this.host.configure(this.resources, () => 11)
+    // By itself: those plugged before keep the places their drivers know.
+    const firmware = new PciHost(this.host)
+    firmware.plug(slot, endpoint.function)
+    firmware.configure(this.resources, () => 11)
     return { endpoint, line, pci: new PciDevice(this, slot), slot }
   }
 }
@@ -130,6 +133,8 @@ export interface PlugOptions {
   readonly mask?: readonly number[]
   /** The machine can deliver MSI-X. */
   readonly messages?: boolean
+  /** Told of errors that are ours; without it they are thrown. */
+  readonly onBug?: (error: unknown) => void
 }
 
 export interface Plugged {

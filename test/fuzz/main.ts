@@ -1,0 +1,40 @@
+/** `npm run -s fuzz -- --seconds N --seed S`: random drivers, valid and hostile, for as long as you like. */
+
+import cac from 'cac'
+import fc from 'fast-check'
+import { hostileDriver, runHostile } from './hostile.ts'
+import { runValid, validDriver } from './valid.ts'
+
+const cli = cac('npm run -s fuzz --')
+cli.option('--seconds <n>', 'How long', { default: 60 })
+cli.option('--seed <s>', 'Where the random numbers start; the same seed does the same')
+cli.help()
+const { options } = cli.parse()
+if (options['help']) process.exit()
+
+const seconds = Number(options['seconds'])
+let seed = Number(options['seed'] ?? Date.now() % 2 ** 31)
+console.log(`seed ${seed}, ${seconds} s`)
+const BATCH = 50
+const until = Date.now() + seconds * 1000
+const ran = { valid: 0, hostile: 0 }
+for (let shown = Date.now(); Date.now() < until && process.exitCode === undefined; seed++) {
+  const valid = fc.check(fc.property(validDriver, runValid), { seed, numRuns: BATCH })
+  const hostile = await fc.check(fc.asyncProperty(hostileDriver, runHostile), { seed, numRuns: BATCH })
+  ran.valid += valid.numRuns
+  ran.hostile += hostile.numRuns
+  for (const [name, result] of Object.entries({ valid, hostile })) {
+    if (!result.failed) continue
+    console.error(`A ${name} driver found something. To see it again: npm run fuzz -- --seconds 1 --seed ${seed}`)
+    console.error(await fc.asyncDefaultReportMessage(result as never))
+    console.error((result.errorInstance as Error | null)?.stack)
+    process.exitCode = 1
+  }
+  if (Date.now() - shown > 10_000) {
+    shown = Date.now()
+    console.log(`${ran.valid} valid and ${ran.hostile} hostile drivers so far, seed ${seed}`)
+  }
+}
+console.log(
+  `${ran.valid} valid and ${ran.hostile} hostile drivers; ${process.exitCode ? 'a failure' : 'nothing found'}`,
+)
