@@ -130,7 +130,6 @@ export class Rig {
   }
   setStatus(value: number) {
     run(this.transport.setStatus(value))
-    this.subject.settle()
   }
   reset() {
     run(this.transport.reset())
@@ -188,6 +187,7 @@ export class Rig {
   }
   driverOk() {
     this.setStatus(this.status() | Status.DRIVER_OK)
+    this.subject.settle()
   }
   kick(index = 0) {
     const position = this.has(Feature.NOTIFICATION_DATA) ? (this.rings[index]?.position ?? 0) : undefined

@@ -2,39 +2,37 @@ import type { Infer, Struct } from './layout.ts'
 import { GuestError, type GuestMemory } from './machine.ts'
 import type { Virtqueue } from './queue.ts'
 
-/** A position in a list of buffers, as if they were one run of bytes (§2.7.4: no assumption about framing). */
+/** A position in some of a chain's buffers, as if they were one run of bytes (§2.7.4: no assumption about framing). */
 class Cursor {
-  /** All its bytes. */
-  length = 0
   /** Bytes before the position. */
   at = 0
-  private readonly addresses: number[] = []
-  private readonly lengths: number[] = []
-  private segment = 0
+  private segment: number
   private offset = 0
 
-  constructor(protected readonly memory: GuestMemory) {}
+  constructor(
+    protected readonly chain: Chain,
+    /** The first of its buffers. */
+    private readonly first: number,
+    /** All its bytes. */
+    readonly length: number,
+  ) {
+    this.segment = first
+  }
 
   /** Bytes from the position on. */
   get left() {
     return this.length - this.at
   }
 
-  /** Adds a buffer at the end. Only the queue that built the chain does this. */
-  append(address: number, length: number) {
-    this.addresses.push(address)
-    this.lengths.push(length)
-    this.length += length
-  }
-
   /** Goes to a position counted from the first byte. */
   seek(position: number) {
     if (position < 0 || position > this.length) throw new GuestError('2.7.4', `chain has no byte ${position}`)
+    const { chain } = this
     this.at = position
-    this.segment = 0
+    this.segment = this.first
     this.offset = position
-    while (this.segment < this.lengths.length && this.offset >= this.lengths[this.segment]!)
-      this.offset -= this.lengths[this.segment++]!
+    while (this.segment < chain.buffers && this.offset >= chain.bufferLength(this.segment))
+      this.offset -= chain.bufferLength(this.segment++)
   }
 
   skip(count: number) {
@@ -46,9 +44,9 @@ class Cursor {
   protected each(count: number, visit: (address: number, length: number) => void) {
     this.need(count)
     while (count > 0) {
-      const room = this.lengths[this.segment]! - this.offset
+      const room = this.chain.bufferLength(this.segment) - this.offset
       const take = Math.min(room, count)
-      visit(this.addresses[this.segment]! + this.offset, take)
+      visit(this.chain.bufferAddress(this.segment) + this.offset, take)
       this.at += take
       count -= take
       if (take === room) {
@@ -71,7 +69,7 @@ export class Reader extends Cursor {
     const copy = new Uint8Array(count)
     let filled = 0
     this.each(count, (address, length) => {
-      copy.set(this.memory.slice(address, length), filled)
+      copy.set(this.chain.memory.slice(address, length), filled)
       filled += length
     })
     return copy
@@ -83,7 +81,7 @@ export class Reader extends Cursor {
 
   /** Hands out the next `count` bytes in place, piece by piece: each is valid only within its call. */
   pieces(count: number, visit: (piece: Uint8Array<ArrayBuffer>) => void) {
-    this.each(count, (address, length) => visit(this.memory.slice(address, length)))
+    this.each(count, (address, length) => visit(this.chain.memory.slice(address, length)))
   }
 }
 
@@ -92,29 +90,13 @@ export class Writer extends Cursor {
   /** Bytes written without a gap from the first on: what the used length may claim (§2.7.8.2). */
   written = 0
 
-  constructor(
-    memory: GuestMemory,
-    private readonly queue: Virtqueue,
-    private readonly session: number,
-  ) {
-    super(memory)
-  }
-
-  /** After a reset the buffers are the driver's again: what is still written goes nowhere (§2.4.1). */
-  private get live() {
-    return this.queue.session === this.session
-  }
-
   bytes(source: Uint8Array) {
     const start = this.at
     let sent = 0
-    const { live } = this
+    const { live, memory } = this.chain
     this.each(source.length, (address, length) => {
       if (live)
-        this.memory.write(
-          address,
-          sent === 0 && length === source.length ? source : source.subarray(sent, sent + length),
-        )
+        memory.write(address, sent === 0 && length === source.length ? source : source.subarray(sent, sent + length))
       sent += length
     })
     this.wrote(start)
@@ -127,8 +109,8 @@ export class Writer extends Cursor {
   /** Lets the next `count` bytes be stored in place, piece by piece: each is valid only within its call. */
   pieces(count: number, fill: (piece: Uint8Array<ArrayBuffer>) => void) {
     const start = this.at
-    const { live } = this
-    this.each(count, (address, length) => fill(live ? this.memory.target(address, length) : new Uint8Array(length)))
+    const { live, memory } = this.chain
+    this.each(count, (address, length) => fill(live ? memory.target(address, length) : new Uint8Array(length)))
     this.wrote(start)
   }
 
@@ -139,23 +121,72 @@ export class Writer extends Cursor {
 
 /** One request: what the driver sent, room for the answer, and one chance to complete it. */
 export class Chain {
-  readonly reader: Reader
-  readonly writer: Writer
-  /** In order of completion: whether the device is done with it. */
+  /** Bytes the driver sent, and bytes of room for the answer. */
+  readable = 0
+  writable = 0
+  /** How many buffers it is made of; those with what the driver sent come first. */
+  buffers = 0
+  /** Whether the device is done with it. */
   completed = false
+  private readableBuffers = 0
+  // Two buffers are what most chains have: they are kept without an array, and every further one in pairs of numbers.
+  private address0 = 0
+  private length0 = 0
+  private address1 = 0
+  private length1 = 0
+  private more: number[] | undefined
+  private input: Reader | undefined
+  private output: Writer | undefined
 
   constructor(
     private readonly queue: Virtqueue,
     /** The queue's session it was taken in: after a reset it is a stranger there. */
     readonly session: number,
-    memory: GuestMemory,
+    readonly memory: GuestMemory,
     /** Index of the first descriptor (split), or the buffer ID (packed). */
     public id: number,
     /** Descriptors of the ring it takes up. */
     public slots = 1,
-  ) {
-    this.reader = new Reader(memory)
-    this.writer = new Writer(memory, queue, session)
+  ) {}
+
+  /** Adds a buffer at the end. Only the ring it is read from does this. */
+  append(address: number, length: number, writable: boolean) {
+    const index = this.buffers++
+    if (writable) this.writable += length
+    else {
+      this.readable += length
+      this.readableBuffers++
+    }
+    if (index === 0) {
+      this.address0 = address
+      this.length0 = length
+    } else if (index === 1) {
+      this.address1 = address
+      this.length1 = length
+    } else if (this.more) this.more.push(address, length)
+    else this.more = [address, length]
+  }
+  bufferAddress(index: number) {
+    return index === 0 ? this.address0 : index === 1 ? this.address1 : this.more![2 * index - 4]!
+  }
+  bufferLength(index: number) {
+    return index === 0 ? this.length0 : index === 1 ? this.length1 : this.more![2 * index - 3]!
+  }
+
+  get reader(): Reader {
+    return (this.input ??= new Reader(this, 0, this.readable))
+  }
+  get writer(): Writer {
+    return (this.output ??= new Writer(this, this.readableBuffers, this.writable))
+  }
+  /** What the used length says. */
+  get written() {
+    return this.output === undefined ? 0 : this.output.written
+  }
+
+  /** After a reset the buffers are the driver's again: what is still written goes nowhere (§2.4.1). */
+  get live() {
+    return this.queue.session === this.session
   }
 
   /** Hands it back to the driver, with as many bytes as the writer wrote. After a reset this quietly does nothing. */

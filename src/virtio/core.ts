@@ -50,6 +50,7 @@ const bit = (feature: number) => 1n << BigInt(feature)
 const bits = (features: Iterable<number>) => [...features].reduce((all, feature) => all | bit(feature), 0n)
 const word = (features: bigint, index: number) =>
   index === 0 || index === 1 ? Number((features >> BigInt(32 * index)) & 0xffffffffn) : 0
+const LEGACY_BITS = bits(LEGACY)
 
 /** The half of a device that no transport and no device type can change: chapters 2 and 3 of the specification. */
 export class VirtioCore implements Driver {
@@ -67,6 +68,7 @@ export class VirtioCore implements Driver {
   readonly queues: readonly Virtqueue[]
   readonly memory: GuestMemory
   probe: Probe | undefined
+  private notificationData = false
   private configRead = false
   private readonly writable: readonly boolean[]
 
@@ -89,7 +91,7 @@ export class VirtioCore implements Driver {
 
   /** What a driver is offered: a legacy one the low 32 bits, a modern one none of §6.3's. */
   private offeredTo(legacy: boolean) {
-    return legacy ? this.offered & 0xffffffffn : this.offered & ~bits(LEGACY)
+    return legacy ? this.offered & 0xffffffffn : this.offered & ~LEGACY_BITS
   }
   /** 32 of the offered bits; nothing above bit 63. */
   offeredWord(index: number, legacy = this.kind === 'legacy') {
@@ -160,6 +162,7 @@ export class VirtioCore implements Driver {
   private start() {
     if (this.started || !this.running) return
     this.started = true
+    this.notificationData = this.accepted(Feature.NOTIFICATION_DATA)
     this.guard(() => {
       for (const queue of this.queues) if (queue.ready) this.startQueue(queue)
       this.device.activate?.(this)
@@ -171,6 +174,7 @@ export class VirtioCore implements Driver {
     for (const queue of this.queues) queue.reset()
     this.status = 0
     this.accepts = 0n
+    this.notificationData = false
     this.started = false
     this.legacy = this.kind === 'legacy'
     this.device.reset?.()
@@ -251,7 +255,7 @@ export class VirtioCore implements Driver {
 
   /** An available-buffer notification, §2.3. With NOTIFICATION_DATA the index is in the low half (§4.1.5.2). */
   kick(notification: number) {
-    const index = this.accepted(Feature.NOTIFICATION_DATA) ? notification & 0xffff : notification
+    const index = this.notificationData ? notification & 0xffff : notification
     const queue = this.queues[index]
     if (!queue?.ready || !this.running) return
     this.probe?.kick(index)

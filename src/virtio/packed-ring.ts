@@ -89,7 +89,7 @@ export class PackedRing implements Ring {
       } else this.add(chain, address, length, flags)
       if (!(flags & NEXT)) break
     }
-    if (chain.reader.length + chain.writer.length > 2 ** 32) throw tooLong()
+    if (chain.readable + chain.writable > 2 ** 32) throw tooLong()
     return chain
   }
 
@@ -104,14 +104,14 @@ export class PackedRing implements Ring {
     }
   }
 
-  private add({ reader, writer }: Chain, address: number, length: number, flags: number) {
+  private add(chain: Chain, address: number, length: number, flags: number) {
     if (length === 0) return
     if (!this.memory.has(address, length)) throw outsideRam(address, length)
     if (flags & WRITE) {
       if (this.queue.overlaps(address, length)) throw new GuestError('2.8.5', 'a buffer lies over its own ring')
-      writer.append(address, length)
-    } else if (writer.length > 0) throw new GuestError('2.8.5', 'a readable descriptor after a writable one')
-    else reader.append(address, length)
+      chain.append(address, length, true)
+    } else if (chain.writable > 0) throw new GuestError('2.8.5', 'a readable descriptor after a writable one')
+    else chain.append(address, length, false)
   }
 
   /** Asks to be notified when the descriptor at `next` becomes available (§2.8.14, §2.8.21.3.1). */
@@ -125,7 +125,7 @@ export class PackedRing implements Ring {
 
   put(chain: Chain) {
     const lap = this.usedIndex < this.queue.size ? AVAIL | USED : 0
-    const { written } = chain.writer
+    const { written } = chain
     const flags = lap | (written > 0 ? WRITE : 0)
     this.memory.setU32Pair(this.slot(this.usedIndex) + LEN, written, chain.id | (flags << 16))
     this.usedIndex = (this.usedIndex + chain.slots) % this.laps

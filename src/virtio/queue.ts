@@ -125,7 +125,7 @@ export class Virtqueue implements Iterable<Chain> {
     if (chain === undefined) return
     this.inFlight++
     this.order?.push(chain)
-    this.owner.probe?.pop(this.index, chain.id, chain.reader.length, chain.writer.length)
+    this.owner.probe?.pop(this.index, chain.id, chain.readable, chain.writable)
     return chain
   }
 
@@ -142,7 +142,7 @@ export class Virtqueue implements Iterable<Chain> {
 
   /** Called by the chain. */
   complete(chain: Chain) {
-    if (chain.session !== this.session || this.ring === undefined) return
+    if (!chain.live || this.ring === undefined) return
     if (this.order === undefined) this.put(chain)
     else while (this.order[0]?.completed) this.put(this.order.shift()!)
     if (this.batches === 0) this.publish()
@@ -151,7 +151,7 @@ export class Virtqueue implements Iterable<Chain> {
   private put(chain: Chain) {
     this.inFlight--
     this.ring!.put(chain)
-    this.owner.probe?.complete(this.index, chain.id, chain.writer.written)
+    this.owner.probe?.complete(this.index, chain.id, chain.written)
   }
 
   private publish() {

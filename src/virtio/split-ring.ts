@@ -95,7 +95,6 @@ export class SplitRing implements Ring {
   private walk(view: DataView, head: number): Chain {
     const { queue, memory } = this
     const chain = new Chain(queue, queue.session, memory, head)
-    const { reader, writer } = chain
     let table = queue.desc
     let nested = false
     let count = queue.size
@@ -122,20 +121,20 @@ export class SplitRing implements Ring {
         if (!memory.has(address, length)) throw outsideRam(address, length)
         if (flags & WRITE) {
           if (queue.overlaps(address, length)) throw new GuestError('2.7.4', 'a buffer lies over its own ring')
-          writer.append(address, length)
-        } else if (writer.length > 0) throw new GuestError('2.7.4.2', 'a readable descriptor after a writable one')
-        else reader.append(address, length)
+          chain.append(address, length, true)
+        } else if (chain.writable > 0) throw new GuestError('2.7.4.2', 'a readable descriptor after a writable one')
+        else chain.append(address, length, false)
       }
       if (!(flags & NEXT)) break
       index = view.getUint16(at + LINK, true)
     }
-    if (reader.length + writer.length > 2 ** 32) throw tooLong()
+    if (chain.readable + chain.writable > 2 ** 32) throw tooLong()
     return chain
   }
 
   put(chain: Chain) {
     const slot = this.queue.device + ENTRIES + ELEMENT * (this.usedIndex & this.mask)
-    this.memory.setU32Pair(slot, chain.id, chain.writer.written)
+    this.memory.setU32Pair(slot, chain.id, chain.written)
     this.usedIndex = (this.usedIndex + 1) & 0xffff
   }
 

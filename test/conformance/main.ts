@@ -1,6 +1,9 @@
 /** `npm run -s conformance [-- --no-qemu]`: the whole suite against ours and against QEMU; writes docs/conformance.md. */
 
+import { execFile } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import cac from 'cac'
 import type { Case } from '../../src/conformance/case.ts'
 import { open } from '../../src/conformance/ours.ts'
@@ -13,6 +16,7 @@ import { type Results, report, type Verdict } from './report.ts'
 
 const cli = cac('npm run -s conformance --')
 cli.option('--no-qemu', 'Only our own devices; docs/conformance.md stays as it is')
+cli.option('--only <index>', 'One transport against QEMU, as JSON')
 cli.help()
 const { options } = cli.parse()
 if (options['help']) process.exit()
@@ -35,32 +39,51 @@ function ours(): Results {
   )
 }
 
-function qemus(): Results {
-  return conformanceVariants.map(variant => {
-    process.stderr.write(`QEMU, ${variant.title}\n`)
-    const running = new Map<SubjectKind, QemuSubject>()
-    const verdicts = cases.map((one): Verdict => {
-      if (one.subject === 'echo' && !one.absent?.(variant))
-        return { is: 'absent', why: 'it takes a look inside the device, or one that QEMU does not have' }
-      const result = verdict(one, variant, () => {
-        const subject = running.get(one.subject) ?? new QemuSubject(one.subject, variant)
-        running.set(one.subject, subject)
-        return subject.open()
-      })
-      // What a device was like after it broke a rule is not the next test's business.
-      if (result.is === 'fail') {
-        running.get(one.subject)?.close()
-        running.delete(one.subject)
-      }
-      return result
+/** One variant against QEMU. */
+function qemu(variant: Variant): readonly Verdict[] {
+  const running = new Map<SubjectKind, QemuSubject>()
+  const verdicts = cases.map((one): Verdict => {
+    if (one.subject === 'echo' && !one.absent?.(variant))
+      return { is: 'absent', why: 'it takes a look inside the device, or one that QEMU does not have' }
+    const result = verdict(one, variant, () => {
+      const subject = running.get(one.subject) ?? new QemuSubject(one.subject, variant)
+      running.set(one.subject, subject)
+      return subject.open()
     })
-    for (const subject of running.values()) subject.close()
-    return verdicts
+    // What a device is like after it broke a rule is not the next test's business.
+    if (result.is === 'fail') {
+      running.get(one.subject)?.close()
+      running.delete(one.subject)
+    }
+    return result
   })
+  for (const subject of running.values()) subject.close()
+  return verdicts
 }
 
+/** All of them at once, a process each: most of the time is spent waiting for QEMU. */
+async function qemus(): Promise<Results> {
+  const program = fileURLToPath(import.meta.url)
+  return Promise.all(
+    conformanceVariants.map(async ({ title }, index) => {
+      const { stdout } = await promisify(execFile)(process.execPath, [
+        ...process.execArgv,
+        program,
+        '--only',
+        `${index}`,
+      ])
+      process.stderr.write(`QEMU, ${title}: done\n`)
+      return JSON.parse(stdout) as readonly Verdict[]
+    }),
+  )
+}
+
+if (options['only'] !== undefined) {
+  process.stdout.write(JSON.stringify(qemu(conformanceVariants[Number(options['only'])]!)))
+  process.exit()
+}
 const mine = ours()
-const theirs = options['qemu'] === false ? undefined : qemus()
+const theirs = options['qemu'] === false ? undefined : await qemus()
 const text = report(mine, theirs && { results: theirs, version: qemuVersion(), judgements })
 process.stdout.write(text)
 if (theirs) writeFileSync(new URL('../../docs/conformance.md', import.meta.url), text)

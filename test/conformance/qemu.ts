@@ -69,8 +69,11 @@ class Qtest {
     this.replies = openSync(replies, 'r')
     // From now on only QEMU holds it open for writing: when it dies we read the end of the file.
     closeSync(theirs)
+    process.once('exit', this.kill)
     this.command('irq_intercept_in ioapic')
   }
+
+  private readonly kill = () => void this.child.kill()
 
   command(line: string): string {
     writeSync(this.input, `${line}\n`)
@@ -96,7 +99,8 @@ class Qtest {
   }
 
   close() {
-    this.child.kill()
+    process.off('exit', this.kill)
+    this.kill()
     closeSync(this.input)
     closeSync(this.replies)
     rmSync(this.folder, { recursive: true, force: true })
@@ -139,7 +143,7 @@ export class QemuSubject {
   private readonly memory = new ArrayMemory(64 << 20)
 
   constructor(
-    private readonly kind: SubjectKind,
+    kind: SubjectKind,
     private readonly variant: Variant,
   ) {
     this.qtest = new Qtest(options(kind, variant))
