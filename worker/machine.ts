@@ -97,7 +97,7 @@ export class Machine {
       halted: () => this.ended(this.watch.halted()),
       reset: () => {
         this.scheduler.hold('stopped')
-        queueMicrotask(() => void this.reset()) // once the slice is over
+        queueMicrotask(() => void this.reset().catch(error => this.crashed(error))) // once the slice is over
       },
       serial: byte => {
         this.serialSpoke = true

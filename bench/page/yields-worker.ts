@@ -19,7 +19,8 @@ const HANDLER = 0x40
 const sleeper = [
   ...[0x0f, 0x01, 0x1d, ...le(0x3000)], // lidt
   ...[0xb0, 0x11, 0xe6, 0x20, 0xb0, 0x20, 0xe6, 0x21, 0xb0, 0x04, 0xe6, 0x21, 0xb0, 0x01, 0xe6, 0x21], // interrupts at 0x20
-  ...[0xb0, 0xdf, 0xe6, 0x21, 0xfb, 0xf4, 0xeb, 0xfd], // all masked but 5; sti; hlt; again
+  ...[0xb0, 0xdf, 0xe6, 0x21, 0xff, 0x05, ...le(COUNTER)], // all masked but 5; inc dword [COUNTER]
+  ...[0xfb, 0xf4, 0xeb, 0xfd], // sti; hlt; again
 ]
 const handler = [0xa3, ...le(WINDOW), 0xb0, 0x20, 0xe6, 0x20, 0xcf] // mov [window], eax; end of interrupt; iret
 const wake = [...sleeper, ...Array(HANDLER - sleeper.length).fill(0x90), ...handler]
@@ -91,6 +92,7 @@ async function latency(board: Board) {
       served?.()
     },
   })
+  while (board.memory.view.getUint32(COUNTER, true) === 0) await pause(1) // it has to have set up its interrupts
   const times: number[] = []
   for (let i = 0; i < WAKES; i++) {
     await pause(5)
