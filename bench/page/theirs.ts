@@ -28,7 +28,8 @@ export class TheirMachine {
       ...{ wasm_path: wasmUrl, memory_size: machine.memory * 2 ** 20, autostart: true },
       ...{ disable_keyboard: true, disable_mouse: true, disable_speaker: true },
       ...{ bios: { url: 'firmware/bios.bin' }, vga_bios: { url: 'firmware/vgabios-stdvga.bin' } },
-      ...{ bzimage: { url: machine.kernel }, initrd: { url: machine.initrd } },
+      // The question mark keeps v86 from taking the initrd for one of its own disk images by its name.
+      ...{ bzimage: { url: machine.kernel }, initrd: { url: `${machine.initrd}?` } },
       cmdline: `console=${serial ? 'ttyS0' : 'hvc0'} ${words}`,
       ...(serial ? { serial_console: xterm } : { virtio_console: xterm }),
     } as ConstructorParameters<typeof V86>[0])
