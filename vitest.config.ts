@@ -17,7 +17,7 @@ export default defineConfig({
         },
       },
       // They make servers, network namespaces and load: one after the other.
-      { test: { name: 'relay', include: ['test/relay/**/*.test.ts'], fileParallelism: false, testTimeout: 60_000 } },
+      { test: { name: 'relay', include: ['test/relay/**/*.test.ts'], fileParallelism: false, testTimeout: 180_000 } },
       { test: { name: 'guest', include: ['test/guest/**/*.test.ts'], fileParallelism: false, testTimeout: 600_000 } },
     ],
   },

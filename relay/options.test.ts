@@ -37,6 +37,8 @@ describe('options of the relay', () => {
     expect(refusal({ listen: '127.0.0.1' })).toBe('relay.json: listen: HOST:PORT is needed.')
     expect(refusal({ origins: ['https://a.example/path'] })).toContain('origins: an origin is needed')
     expect(refusal({ network: '10.0.2.1/24' })).toContain('network: an IPv4 network')
+    expect(refusal({ egress: true, dns: ['one.one.one.one'] })).toContain('dns: an IP address is needed')
+    expect(refusal({ egress: true, dns: ['1.1.1.1', '10.0.0.1:5353', '[::1]:53', '::1'] })).toBeUndefined()
     expect(refusal({ allow: ['10.0.0.0/8'] })).toContain('need egress')
     expect(() => mergeOptions('{', {}, 'relay.json')).toThrow('relay.json is not JSON')
     expect(() => mergeOptions('[]', {}, 'relay.json')).toThrow('one JSON object')

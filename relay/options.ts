@@ -1,5 +1,6 @@
 /** Every option of the relay: in a configuration file by its name, on the command line as a flag. */
 
+import { isIP } from 'node:net'
 import * as v from 'valibot'
 import { parseIp, prefixMask } from '../src/net/ipv4.ts'
 import { RELAY_PORT } from '../src/net/relay-address.ts'
@@ -58,6 +59,14 @@ const endpoint = v.pipe(
   v.check(value => parseEndpoint(value) !== undefined, 'HOST:PORT is needed'),
 )
 
+const nameServer = v.pipe(
+  text,
+  v.check(
+    value => isIP(value) !== 0 || isIP(parseEndpoint(value)?.host ?? '') !== 0,
+    'an IP address is needed, with or without a port',
+  ),
+)
+
 const MiB = 2 ** 20
 
 /** One row an option: its schema with the default, what its flag takes, and what it does. */
@@ -105,7 +114,11 @@ export const OPTIONS = {
     '<list>',
     'With --egress: an IPv4 network opens that private range; host names allow these names and nothing else',
   ],
-  dns: [v.optional(list(text), []), '<list>', 'With --egress: DNS servers to ask (default: those of this machine)'],
+  dns: [
+    v.optional(list(nameServer), []),
+    '<list>',
+    'With --egress: DNS servers to ask (default: those of this machine)',
+  ],
   nats: [
     v.optional(text),
     '<url>',

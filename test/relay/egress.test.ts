@@ -8,6 +8,7 @@ import { lanSettings } from '../../relay/server.ts'
 import { parseIp } from '../../src/net/ipv4.ts'
 import type { Guest } from './guest.ts'
 import { FORBIDDEN, HTTP_PORT, type Internet, MB, makeInternet, PUBLIC, pattern, whyNot } from './internet.ts'
+import { RelayProcess } from './process.ts'
 import { closeLater, keepingLog, type TestRelay, testRelay } from './start.ts'
 import { dnsFrame, GATEWAY, icmpIn, pingFrame, readDnsReply } from './station.ts'
 import { download } from './tcp.ts'
@@ -152,6 +153,15 @@ describe.skipIf(reason)(`the way out of the relay${reason ? ` (skipped: ${reason
     expect(await get(guest, '10.66.0.1')).toContain('hello')
     expect(await lookup(guest, 'trap.example')).toMatchObject({ answers: [{ data: '10.66.0.1' }] })
     await expect(get(guest, '192.168.77.1')).rejects.toThrow('silence')
+  })
+
+  test('without the rights to do so safely it refuses to start, and says what it needs', async () => {
+    const nobody = { uid: 65_534, gid: 65_534 }
+    await expect(RelayProcess.start(['--egress'], 0, nobody)).rejects.toThrow(/needs Linux, root .* this is not root/)
+    const noTools = { env: { ...process.env, PATH: '/nowhere' } }
+    await expect(RelayProcess.start(['--egress'], 0, noTools)).rejects.toThrow(
+      /passt, nftables and iproute2.* there is no ip/,
+    )
   })
 
   test('everything it made on this machine is gone afterwards', async () => {

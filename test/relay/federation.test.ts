@@ -36,7 +36,7 @@ async function joined(
 }
 
 const natsServer = async (jetStream = true) => closeLater(await NatsServer.start(jetStream))
-const until = async (is: () => boolean, what: string, milliseconds = 10_000) => {
+const until = async (is: () => boolean, what: string, milliseconds = 30_000) => {
   const deadline = Date.now() + milliseconds
   while (!is()) {
     if (Date.now() > deadline) throw new Error(`waited ${milliseconds} ms for ${what}`)

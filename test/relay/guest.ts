@@ -63,7 +63,7 @@ export class Guest {
   }
 
   /** The first frame, of those that came and those to come, for which `is` gives something. It is taken out. */
-  async next<T>(is: (frame: Uint8Array) => T | undefined | false, what = 'a frame', milliseconds = 3000): Promise<T> {
+  async next<T>(is: (frame: Uint8Array) => T | undefined | false, what = 'a frame', milliseconds = 20_000): Promise<T> {
     const deadline = Date.now() + milliseconds
     for (;;) {
       for (const [index, frame] of this.frames.entries()) {
@@ -81,7 +81,7 @@ export class Guest {
     }
   }
 
-  async whenClosed(milliseconds = 3000) {
+  async whenClosed(milliseconds = 20_000) {
     const deadline = Date.now() + milliseconds
     while (!this.closed) {
       const left = deadline - Date.now()

@@ -5,6 +5,8 @@
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 /** From a range for documentation, which nothing here treats as special. */
@@ -48,21 +50,14 @@ export async function makeInternet(names: Readonly<Record<string, readonly strin
   const namespace = `inet-${process.pid}`
   const cable = `in${process.pid}`
   const ip = (...args: string[]) => execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] })
+  await turn()
   let server: ChildProcess | undefined
   const close = async () => {
     if (server && server.exitCode === null && server.signalCode === null) {
       server.kill('SIGKILL')
       await once(server, 'exit')
     }
-    for (const args of [
-      ['link', 'del', cable],
-      ['netns', 'del', namespace],
-    ])
-      try {
-        ip(...args)
-      } catch {
-        // It was not made.
-      }
+    remove(namespace, cable)
   }
   try {
     ip('netns', 'add', namespace)
@@ -88,6 +83,38 @@ export async function makeInternet(names: Readonly<Record<string, readonly strin
   const url = `http://${PUBLIC}:${HTTP_PORT}`
   const connections = async () => Number(await (await fetch(`${url}/connections`)).text())
   return { namespace, url, connections, close }
+}
+
+/** Its addresses are there once on a machine: waits for another test's, and removes what a killed one left behind. */
+async function turn() {
+  const deadline = Date.now() + 240_000
+  for (;;) {
+    const listed = execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' })
+    const others = [...listed.matchAll(/^inet-(\d+)\b/gm)].map(([, pid]) => Number(pid))
+    for (const pid of others.filter(pid => !existsSync(`/proc/${pid}`))) {
+      const left = execFileSync('ip', ['netns', 'pids', `inet-${pid}`], { encoding: 'utf8' })
+      for (const server of left.split('\n').filter(Boolean)) process.kill(Number(server), 'SIGKILL')
+      remove(`inet-${pid}`, `in${pid}`)
+    }
+    const [busy] = others.filter(pid => existsSync(`/proc/${pid}`) && pid !== process.pid)
+    if (busy === undefined) return
+    if (Date.now() > deadline)
+      throw new Error(`process ${busy} of another test has the addresses of the test's internet`)
+    await sleep(500)
+  }
+}
+
+function remove(namespace: string, cable: string) {
+  const commands = [
+    ['link', 'del', cable],
+    ['netns', 'del', namespace],
+  ]
+  for (const args of commands)
+    try {
+      execFileSync('ip', args, { stdio: 'ignore' })
+    } catch {
+      // It was not made.
+    }
 }
 
 /** What `/bytes/N` serves: position `i` holds `i * 31 + (i >> 8)`, so that a byte lost or swapped is seen. */

@@ -11,7 +11,7 @@ import { arpRequest, pingFrame } from './station.ts'
 import { download } from './tcp.ts'
 
 const lab: GuestOptions = { query: '?room=lab' }
-const PATIENCE = 30_000
+const PATIENCE = 60_000
 
 /** Closed at the end of a scenario, whatever its end is, the last one first. */
 type Keep = <T extends { close(): unknown }>(thing: T) => T
@@ -61,7 +61,7 @@ async function untilPong(from: Guest, to: Guest, since: number) {
   const deadline = performance.now() + PATIENCE
   for (;;)
     try {
-      await from.ping(to.end, 200)
+      await from.ping(to.end, 500)
       return performance.now() - since
     } catch (error) {
       if (performance.now() > deadline) throw error
@@ -165,7 +165,7 @@ export const killPasst = () =>
 async function untilDownload(guest: Guest, to: number, since: number) {
   for (;;)
     try {
-      await download(guest, to, HTTP_PORT, '/hello', () => {}, 200)
+      await download(guest, to, HTTP_PORT, '/hello', () => {}, 500)
       return performance.now() - since
     } catch (error) {
       if (performance.now() - since > PATIENCE) throw error

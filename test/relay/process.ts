@@ -1,6 +1,6 @@
 /** A relay as a process of its own, as it is run. */
 
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
@@ -23,10 +23,10 @@ export class RelayProcess {
   }
 
   /** Settles when it listens; fails with what it said if it stops before. `port` 0 takes a free one. */
-  static async start(flags: readonly string[] = [], port = 0): Promise<RelayProcess> {
+  static async start(flags: readonly string[] = [], port = 0, how: SpawnOptions = {}): Promise<RelayProcess> {
     const chosen = port || (await freePort())
     const args = ['--import', 'tsx', main, '--listen', `127.0.0.1:${chosen}`, '--drain-seconds', '0', ...flags]
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(process.execPath, args, { ...how, stdio: ['ignore', 'pipe', 'pipe'] })
     const relay = new RelayProcess(child, chosen)
     let said = ''
     child.stderr!.on('data', text => {
