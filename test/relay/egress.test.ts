@@ -41,12 +41,17 @@ async function guestOn(relay: TestRelay) {
   return guest
 }
 
-const get = (guest: Guest, address: string, path = '/hello', port = HTTP_PORT) => {
+const get = async (guest: Guest, address: string, port = HTTP_PORT, patience?: number) => {
   let text = ''
-  return download(guest, ip(address), port, path, bytes => {
+  const read = (bytes: Uint8Array) => {
     text += Buffer.from(bytes).toString('latin1')
-  }).then(() => text)
+  }
+  await download(guest, ip(address), port, '/hello', read, patience)
+  return text
 }
+/** Nothing comes of it. */
+const cannotGet = (guest: Guest, address: string, port = HTTP_PORT) =>
+  expect(get(guest, address, port, 2000), address).rejects.toThrow(/silence|refused|unreachable/)
 const lookup = async (guest: Guest, name: string) => {
   guest.send(dnsFrame(guest.end, name))
   return guest.next(readDnsReply, `the address of ${name}`)
@@ -56,8 +61,8 @@ describe.skipIf(reason)(`the way out of the relay${reason ? ` (skipped: ${reason
   let internet: Internet
   beforeAll(async () => {
     internet = await makeInternet(names)
-  })
-  afterAll(() => internet.close())
+  }, 300_000)
+  afterAll(() => internet?.close())
 
   test('a guest resolves, pings and downloads 100 MB, byte for byte', async () => {
     const guest = await guestOn(await relayWithEgress())
@@ -85,11 +90,7 @@ describe.skipIf(reason)(`the way out of the relay${reason ? ` (skipped: ${reason
     const relay = await relayWithEgress()
     const [guest, bystander] = [await guestOn(relay), await guestOn(relay)]
     const before = await internet.connections()
-    for (const address of ['127.0.0.1', ...FORBIDDEN])
-      await expect(
-        get(guest, address).catch(error => Promise.reject(error.message)),
-        address,
-      ).rejects.toMatch(/silence/)
+    for (const address of ['127.0.0.1', ...FORBIDDEN]) await cannotGet(guest, address)
     expect(await internet.connections()).toBe(before + 1)
     expect(relay.counts.refused.get('egress')).toBeGreaterThan(0)
     expect(relay.lines.find(line => line.reason === 'egress')).toMatchObject({ destination: '127.0.0.1' })
@@ -108,8 +109,8 @@ describe.skipIf(reason)(`the way out of the relay${reason ? ` (skipped: ${reason
     const before = await internet.connections()
     // 198.51.100.1 is this machine itself, where something listens: the relay.
     const tries = [...FORBIDDEN.map(address => [address, HTTP_PORT] as const), ['198.51.100.1', relay.port] as const]
-    for (const [address, port] of tries) await expect(get(guest, address, '/hello', port), address).rejects.toThrow()
-    await expect(get(guest, PUBLIC, '/', 25)).rejects.toThrow()
+    for (const [address, port] of tries) await cannotGet(guest, address, port)
+    await cannotGet(guest, PUBLIC, 25)
     expect(await internet.connections()).toBe(before + 1)
   })
 
@@ -139,10 +140,10 @@ describe.skipIf(reason)(`the way out of the relay${reason ? ` (skipped: ${reason
   test('with allowed names, only they are outside, and one that leads to a private address is refused', async () => {
     const relay = await relayWithEgress('good.example', 'trap.example')
     const guest = await guestOn(relay)
-    await expect(get(guest, PUBLIC)).rejects.toThrow('silence')
+    await cannotGet(guest, PUBLIC)
     expect(await lookup(guest, 'other.example')).toMatchObject({ rcode: 'REFUSED' })
     expect(await lookup(guest, 'trap.example')).toMatchObject({ rcode: 'REFUSED' })
-    await expect(get(guest, '10.66.0.1')).rejects.toThrow('silence')
+    await cannotGet(guest, '10.66.0.1')
     expect(await lookup(guest, 'good.example')).toMatchObject({ answers: [{ data: PUBLIC }] })
     expect(await get(guest, PUBLIC)).toContain('hello')
   })
@@ -152,7 +153,7 @@ describe.skipIf(reason)(`the way out of the relay${reason ? ` (skipped: ${reason
     const guest = await guestOn(relay)
     expect(await get(guest, '10.66.0.1')).toContain('hello')
     expect(await lookup(guest, 'trap.example')).toMatchObject({ answers: [{ data: '10.66.0.1' }] })
-    await expect(get(guest, '192.168.77.1')).rejects.toThrow('silence')
+    await cannotGet(guest, '192.168.77.1')
   })
 
   test('without the rights to do so safely it refuses to start, and says what it needs', async () => {

@@ -146,7 +146,7 @@ export const killPasst = () =>
       got += bytes.length
     }
     let got = 0
-    const broken = download(a, to, HTTP_PORT, '/bytes/1000000000', count, 1000).then(
+    const broken = download(a, to, HTTP_PORT, '/bytes/1000000000', count, 5000).then(
       () => false,
       () => true,
     )

@@ -67,7 +67,7 @@ export function download(
   port: number,
   path: string,
   data: (bytes: Uint8Array) => void,
-  patience = 2000,
+  patience = 20_000,
 ): Promise<Download> {
   const ports: [number, number] = [nextPort++, port]
   const none = new Uint8Array(0)
