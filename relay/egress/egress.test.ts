@@ -73,7 +73,7 @@ test('the rules drop by default, IPv6 too, and name opened networks before denie
   expect(rules).not.toContain('meta nfproto ipv4 accept')
   const open = namespaceRules(new EgressPolicy([], () => 0))
   expect(open).toContain('meta nfproto ipv4 accept')
-  expect(machineRules('t', 'cable', '100.127.0.0/30', new EgressPolicy([], () => 0), false)).toContain(
+  expect(machineRules('t', 'cable', '100.127.0.0/30', new EgressPolicy([], () => 0))).toContain(
     'iifname "cable" counter drop',
   )
 })

@@ -44,14 +44,8 @@ table inet egress {
 }`
 }
 
-/** Rules of this machine for the cable: nothing for the machine itself, and no forwarding that was not there before. */
-export function machineRules(
-  name: string,
-  cable: string,
-  link: string,
-  policy: EgressPolicy,
-  forwardedBefore: boolean,
-) {
+/** Rules of this machine for the cable: nothing for the machine itself, and outwards what the policy lets pass. */
+export function machineRules(name: string, cable: string, link: string, policy: EgressPolicy) {
   const opened = policy.opened.map(formatRange)
   return `
 table inet ${name} {
@@ -68,7 +62,6 @@ table inet ${name} {
     iifname "${cable}" ip daddr { ${DENIED.map(([range]) => range).join(', ')} } counter drop
     iifname "${cable}" meta nfproto ipv4 accept
     iifname "${cable}" counter drop
-    ${forwardedBefore ? '' : 'counter drop'}
   }
   chain postrouting {
     type nat hook postrouting priority srcnat; policy accept;
@@ -77,11 +70,21 @@ table inet ${name} {
 }`
 }
 
+/** Says by being there that this machine forwarded nothing before, and sees to it that it still does so for relays only. */
+const FORWARDING_TABLE = `${PREFIX}-forwarding`
+const FORWARDING_RULES = `
+table inet ${FORWARDING_TABLE} {
+  chain forward {
+    type filter hook forward priority filter; policy drop;
+    iifname "${PREFIX}*" accept
+    oifname "${PREFIX}*" accept
+  }
+}`
+
 export class EgressNamespace {
   private constructor(
     readonly name: string,
     readonly cable: string,
-    readonly forwardedBefore: boolean,
   ) {}
 
   /** Makes it, with all its rules before the cable is up. Fails with `EgressError` and leaves nothing behind. */
@@ -99,9 +102,7 @@ export class EgressNamespace {
         if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw new EgressError(`${NEEDS}: there is no ${tool}.`)
       }
     removeAbandoned()
-    const name = `${PREFIX}-${process.pid}`
-    const forwardedBefore = readFileSync(FORWARDING, 'utf8').trim() === '1'
-    const made = new EgressNamespace(name, `rl${process.pid}`, forwardedBefore)
+    const made = new EgressNamespace(`${PREFIX}-${process.pid}`, `${PREFIX}${process.pid}`)
     try {
       made.#build(policy)
     } catch (error) {
@@ -122,14 +123,17 @@ export class EgressNamespace {
     const settings = 'echo 0 2147483647 >ping_group_range; echo 1 >../ipv6/conf/all/disable_ipv6'
     ip('netns', 'exec', name, 'sh', '-c', `cd /proc/sys/net/ipv4; ${settings}`)
     nft(namespaceRules(policy), name)
-    nft(machineRules(name, cable, `${formatIp(first)}/30`, policy, this.forwardedBefore))
+    nft(machineRules(name, cable, `${formatIp(first)}/30`, policy))
     ip('link', 'add', cable, 'type', 'veth', 'peer', 'name', 'outside', 'netns', name)
     ip('addr', 'add', `${here}/30`, 'dev', cable)
     ip('link', 'set', cable, 'up')
     ip(...inside, 'addr', 'add', `${there}/30`, 'dev', 'outside')
     ip(...inside, 'link', 'set', 'outside', 'up')
     ip(...inside, 'route', 'add', 'default', 'via', here)
-    if (!this.forwardedBefore) writeFileSync(FORWARDING, '1')
+    if (readFileSync(FORWARDING, 'utf8').trim() === '1') return
+    attempt(() => execFileSync('nft', ['delete', 'table', 'inet', FORWARDING_TABLE], { stdio: 'ignore' }))
+    nft(FORWARDING_RULES)
+    writeFileSync(FORWARDING, '1')
   }
 
   /** Lets packets pass to an address of an allowed name. */
@@ -138,9 +142,14 @@ export class EgressNamespace {
     await run('ip', ['netns', 'exec', this.name, 'nft', 'add', 'element', 'inet', 'egress', 'allowed', element])
   }
 
+  /** The last relay of this machine leaves its forwarding as the first one found it. */
   remove() {
-    if (!this.forwardedBefore) attempt(() => writeFileSync(FORWARDING, '0'))
     removeByName(this.name, this.cable)
+    if (namespaces().length > 0) return
+    attempt(() => {
+      execFileSync('nft', ['delete', 'table', 'inet', FORWARDING_TABLE], { stdio: 'ignore' })
+      writeFileSync(FORWARDING, '0')
+    })
   }
 }
 
@@ -165,13 +174,18 @@ function removeByName(name: string, cable: string) {
   attempt(() => execFileSync('nft', ['delete', 'table', 'inet', name], { stdio: 'ignore' }))
 }
 
+/** What relays of this machine made, by namespaces and tables, and which process each was. */
+function namespaces() {
+  const listed = execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' })
+  const tables = execFileSync('nft', ['list', 'tables'], { encoding: 'utf8' })
+  const pids = `${listed}${tables}`.matchAll(new RegExp(`\\b${PREFIX}-(\\d+)\\b`, 'g'))
+  return [...new Set(Array.from(pids, ([, pid]) => Number(pid)))].map(pid => ({ name: `${PREFIX}-${pid}`, pid }))
+}
+
 /** A relay that was killed could not clean up behind itself. */
 function removeAbandoned() {
-  const listed = execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' })
-  for (const [, name, pid] of listed.matchAll(new RegExp(`^(${PREFIX}-(\\d+))\\b`, 'gm'))) {
-    const alive = Number(pid) === process.pid ? false : isAlive(Number(pid))
-    if (!alive) removeByName(name!, `rl${pid}`)
-  }
+  for (const { name, pid } of namespaces())
+    if (pid === process.pid || !isAlive(pid)) removeByName(name, `${PREFIX}${pid}`)
 }
 
 function isAlive(pid: number) {

@@ -156,6 +156,14 @@ describe.skipIf(reason)(`the way out of the relay${reason ? ` (skipped: ${reason
     await cannotGet(guest, '192.168.77.1')
   })
 
+  test('a second relay of this machine comes and goes without cutting off the first one’s guests', async () => {
+    const guest = await guestOn(await relayWithEgress())
+    const second = await RelayProcess.start(['--egress'])
+    expect(await get(guest, PUBLIC)).toContain('hello')
+    await second.close()
+    expect(await get(guest, PUBLIC)).toContain('hello')
+  })
+
   test('without the rights to do so safely it refuses to start, and says what it needs', async () => {
     const nobody = { uid: 65_534, gid: 65_534 }
     await expect(RelayProcess.start(['--egress'], 0, nobody)).rejects.toThrow(/needs Linux, root .* this is not root/)
