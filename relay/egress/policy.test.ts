@@ -97,5 +97,5 @@ describe('where clients may go', () => {
         },
       ),
     )
-  })
+  }, 60_000)
 })
