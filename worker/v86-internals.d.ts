@@ -61,6 +61,8 @@ export interface Cpu {
   get_pic_addr_master(): number
   get_pic_addr_slave(): number
   jit_dirty_cache(start: number, end: number): void
+  /** Index 0: whether hot code is left to the interpreter. */
+  set_jit_config(index: number, value: number): void
   is_memory_zeroed(address: number, length: number): boolean
   update_state_flags(): void
   reset_cpu(): void

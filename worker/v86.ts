@@ -11,6 +11,9 @@ const BLOCK_SHIFT = 17
 /** The CPU looks for interrupts after this many instructions. */
 const LOOP_COUNTER = 100_003
 const INTERRUPT_FLAG = 0x200
+/** A boot runs most code too seldom for its translation to pay: so many instructions, a second or so, are interpreted. */
+const COLD_INSTRUCTIONS = 24_000_000
+const JIT_DISABLED = 0
 /** In the interrupt controller's fields: which lines are level-triggered. */
 const ELCR = 10
 /** Video memory and firmware: not RAM, whatever the processor finds there. */
@@ -57,6 +60,8 @@ export class Board implements AddressSpaces {
   private readonly offsets: { flags: number; counter: number }
   private running = false
   private interrupted = false
+  /** While code is only interpreted: the instruction count it began at. */
+  private coldSince: number | undefined
 
   private constructor(
     private readonly cpu: Cpu,
@@ -151,6 +156,8 @@ export class Board implements AddressSpaces {
     cpu.reg32[6] = start.esi
     cpu.instruction_pointer[0] = start.eip
     cpu.update_state_flags()
+    cpu.set_jit_config(JIT_DISABLED, 1)
+    this.coldSince = cpu.instruction_counter[0]!
   }
 
   private setSegment(index: number, { selector, base, limit, access }: SegmentRegister) {
@@ -173,12 +180,19 @@ export class Board implements AddressSpaces {
         this.interrupted = false
         cpu.handle_irqs()
       }
+      if (this.coldSince !== undefined) this.warmUp(this.coldSince)
       return Math.max(0, cpu.main_loop())
     } catch (error) {
       throw undeliverable(error) ? new TripleFault('The processor gave up: a triple fault.', { cause: error }) : error
     } finally {
       this.running = false
     }
+  }
+
+  private warmUp(since: number) {
+    if ((this.views().counter[0]! - since) >>> 0 < COLD_INSTRUCTIONS) return
+    this.coldSince = undefined
+    this.cpu.set_jit_config(JIT_DISABLED, 0)
   }
 
   /** Makes the CPU leave the running slice soon, for good: until the next reset it only sleeps. */
