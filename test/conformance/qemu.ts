@@ -1,11 +1,22 @@
 /** QEMU's virtio devices as subjects of the suite, with no guest: its qtest socket is the CPU. */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Rig, type Subject, type SubjectKind, type Variant } from '../../src/conformance/rig.ts'
 import { Arena } from '../../src/driver/arena.ts'
+import { LinuxError } from '../../src/driver/errno.ts'
 import { probeMmio } from '../../src/driver/mmio.ts'
 import { probePci } from '../../src/driver/pci.ts'
 import { PciDevice, type Platform } from '../../src/driver/pci-device.ts'
@@ -21,6 +32,9 @@ const SLOT = 0x200
 /** Where the function under test sits: 00:05.0, whose INTA# is PIRQA on this board. */
 const PCI_SLOT = 5
 const IRQ = 11
+/** How long it may take for one answer, in milliseconds. */
+const PATIENCE = 30_000
+const NEVER = new Int32Array(new SharedArrayBuffer(4))
 
 export const qemuVersion = () =>
   /version (\S+)/.exec(execFileSync('qemu-system-i386', ['--version'], { encoding: 'utf8' }))![1]!
@@ -66,14 +80,15 @@ class Qtest {
     this.child = spawn('qemu-system-i386', [...args, ...options(this.outputFile)], {
       stdio: [this.input, theirs, 'ignore'],
     })
-    this.replies = openSync(replies, 'r')
+    this.replies = openSync(replies, constants.O_RDONLY | constants.O_NONBLOCK)
     // From now on only QEMU holds it open for writing: when it dies we read the end of the file.
     closeSync(theirs)
     process.once('exit', this.kill)
     this.command('irq_intercept_in ioapic')
   }
 
-  private readonly kill = () => void this.child.kill()
+  // Nothing less ends one that goes round in circles.
+  private readonly kill = () => void this.child.kill('SIGKILL')
 
   command(line: string): string {
     writeSync(this.input, `${line}\n`)
@@ -92,9 +107,22 @@ class Qtest {
         this.buffered = this.buffered.slice(end + 1)
         return line
       }
-      const count = readSync(this.replies, this.chunk)
-      if (count === 0) throw new Error('QEMU has ended')
-      this.buffered += this.chunk.toString('latin1', 0, count)
+      this.buffered += this.read()
+    }
+  }
+  /** Waits for a reply, but not for ever: some inputs set QEMU going round in circles. */
+  private read(): string {
+    const until = Date.now() + PATIENCE
+    for (let tries = 0; ; tries++) {
+      try {
+        const count = readSync(this.replies, this.chunk)
+        if (count === 0) throw new LinuxError('EIO', 'QEMU has ended')
+        return this.chunk.toString('latin1', 0, count)
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
+      }
+      if (Date.now() > until) throw new LinuxError('EIO', `QEMU does not answer for ${PATIENCE / 1000} s`)
+      if (tries > 20) Atomics.wait(NEVER, 0, 0, 0.2)
     }
   }
 
