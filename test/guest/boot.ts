@@ -56,9 +56,10 @@ export async function boot(options: Omit<NodeMachineOptions, 'events'> = {}): Pr
   }
 }
 
-/** The default guest at its prompt. */
+/** The default guest at its prompt, with its kernel quiet: a late message in the middle of an output helps nobody. */
 export async function bootToPrompt(options: Omit<NodeMachineOptions, 'events'> = {}): Promise<Guest> {
   const guest = await boot(options)
   await guest.console.expect(PROMPT)
+  await guest.console.run('dmesg -n 1')
   return guest
 }
