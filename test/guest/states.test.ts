@@ -36,6 +36,7 @@ test('a reboot starts the same machine again', async () => {
   await console.run('echo marked > /tmp/mark')
   const again = enters('booting')
   console.send('reboot\n')
+  await console.expect(/Requesting system reboot/)
   await again
   await console.expect(/ringlet:[^\n]*# /)
   expect(await console.run('ls /tmp | wc -l')).toBe('0\n')
