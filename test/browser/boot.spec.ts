@@ -80,14 +80,17 @@ test('virtio_pci.force_legacy=1 brings a transitional device up as legacy', asyn
 
 test('the start screen boots the ready-made machine, and its address boots it again', async ({ page, site }) => {
   await page.goto(site)
-  await page.getByRole('button', { name: /Boot Linux\s*$/ }).click()
+  await page
+    .getByRole('button', { name: /Boot Linux/ })
+    .first()
+    .click()
   await atPrompt(page)
   expect(page.url()).toContain('?machine=machines/default.json')
   await expect(page).toHaveTitle(/^Running · /)
   await page.reload()
   await atPrompt(page)
   await page.goBack()
-  await expect(page.getByRole('button', { name: /Boot Linux\s*$/ })).toBeVisible()
+  await expect(page.getByRole('button', { name: /Boot Linux/ }).first()).toBeVisible()
   await expect(page).toHaveTitle('Ringlet')
 })
 
@@ -95,7 +98,10 @@ test('the same files serve under a deeper path', async ({ page }) => {
   const { url, close } = await serveSite('/some/path/')
   try {
     await page.goto(url)
-    await page.getByRole('button', { name: /Boot Linux\s*$/ }).click()
+    await page
+      .getByRole('button', { name: /Boot Linux/ })
+      .first()
+      .click()
     await atPrompt(page)
     expect(page.url()).toBe(`${url}?machine=machines/default.json`)
   } finally {
