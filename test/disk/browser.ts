@@ -82,7 +82,8 @@ export class Browser {
     )
     const port = await waitFor(() => {
       try {
-        return readFileSync(join(this.profile, 'DevToolsActivePort'), 'utf8').split('\n')[0]
+        // The file is there before its content is.
+        return readFileSync(join(this.profile, 'DevToolsActivePort'), 'utf8').split('\n')[0] || undefined
       } catch {
         return undefined
       }
