@@ -1,6 +1,7 @@
 /** A guest on a relay: a WebSocket and the frames that came by it. */
 
 import { type ClientOptions, WebSocket } from 'ws'
+import { readEthernet } from '../../src/net/ethernet.ts'
 import { formatIp } from '../../src/net/ipv4.ts'
 import { arpIn, arpRequest, type End, GATEWAY, icmpIn, obtainAddress, pingFrame } from './station.ts'
 
@@ -111,12 +112,12 @@ export class Guest {
     return performance.now() - start
   }
 
-  /** Answers ARP and pings as a guest's kernel would. */
+  /** Answers pings as a guest's kernel would: those to itself, and none to everybody. */
   serve() {
     this.ws.on('message', data => {
       const frame = data as Buffer
-      const icmp = icmpIn(frame)
-      if (icmp?.type === 8) this.send(pong(frame))
+      const mine = readEthernet(frame)?.destination === this.mac
+      if (mine && icmpIn(frame)?.type === 8) this.send(pong(frame))
     })
     return this
   }
