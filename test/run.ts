@@ -71,6 +71,8 @@ function read(report: string): any {
 check('types', ['tsc', '-b'])
 check('lint and format', ['biome', 'check'])
 vitest('unit')
+check('conformance', ['tsx', 'test/conformance/main.ts', '--check'])
+check('fuzz', ['tsx', 'test/fuzz/main.ts', '--seconds', '60'])
 vitest('guest')
 vitest('relay')
 playwright()

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { SharedInterrupt } from './interrupt-lines.ts'
 
-test('an input is up while any of its sharers holds it up', () => {
+test('H50: an input is up while any of its sharers holds it up', () => {
   const levels: boolean[] = []
   const input = new SharedInterrupt(level => levels.push(level))
   const [a, b] = [input.line(), input.line()]

@@ -32,12 +32,3 @@ export const pciLegacy = (variant: Variant) =>
 export const pciAny = (variant: Variant) => (isMmio(variant) ? 'a rule of PCI' : undefined)
 export const splitOnly = ({ packed }: Variant) => (packed ? 'a rule of split rings' : undefined)
 export const packedOnly = ({ packed }: Variant) => (packed ? undefined : 'a rule of packed rings')
-export const both =
-  (...rules: ((variant: Variant) => string | undefined)[]) =>
-  (variant: Variant) => {
-    for (const rule of rules) {
-      const reason = rule(variant)
-      if (reason) return reason
-    }
-    return undefined
-  }

@@ -2,7 +2,7 @@
 
 import { run } from '../driver/steps.ts'
 import { Feature, Status } from '../virtio/core.ts'
-import { both, type Case, modernOnly } from './case.ts'
+import { type Case, modernOnly } from './case.ts'
 import { check, INDIRECT, type Rig, same, WRITE } from './rig.ts'
 
 /** Bits that a specification gives a meaning to, beside those of device types (§6). */
@@ -27,6 +27,28 @@ export const common: readonly Case[] = [
       rig.driverOk()
       rig.kick()
       same(rig.used(), 1, 'used after DRIVER_OK')
+    },
+  },
+  {
+    id: 'R1b',
+    section: '2.1.2',
+    title: 'nothing that a driver sends leaves the device before DRIVER_OK',
+    subject: 'console',
+    absent: modernOnly,
+    run(rig) {
+      rig.negotiate({ without: [1] })
+      for (const index of [0, 1]) {
+        rig.ring(index)
+        rig.enable(index)
+      }
+      const before = rig.subject.output!().length
+      rig.rings[1]!.add([rig.put(Uint8Array.of(10))], [], 0)
+      rig.kick(1)
+      same(rig.used(1), 0, 'used before DRIVER_OK')
+      same(rig.subject.output!().length, before, 'bytes put out before DRIVER_OK')
+      rig.driverOk()
+      rig.kick(1)
+      same(rig.used(1), 1, 'used after DRIVER_OK')
     },
   },
   {
@@ -254,4 +276,3 @@ export function writeFeatures(rig: Rig, features: bigint) {
     }
   })
 }
-void both

@@ -118,7 +118,7 @@ export const mmio: readonly Case[] = [
       const rings = () => `${rig.bytes(desc, size * 16)}|${rig.bytes(device, 4)}`
       const before = rings()
       rig.kick()
-      same(rings(), before, 'the rings')
+      check(rings() === before, 'the rings were touched')
       check(!rig.subject.level(), 'an interrupt')
     },
   },

@@ -7,6 +7,7 @@ import { probePci } from '../driver/pci.ts'
 import { run } from '../driver/steps.ts'
 import { TestBoard } from '../driver/testing.ts'
 import type { VirtioDevice } from '../virtio/device.ts'
+import { EmptySlot } from '../virtio/mmio.ts'
 import { EchoDevice } from './echo.ts'
 import { Rig, type SubjectKind, type Variant } from './rig.ts'
 
@@ -49,7 +50,7 @@ export function rigFor(
   return new Rig(
     {
       transport,
-      ...(window && { window }),
+      ...(window && { window, empty: new EmptySlot() }),
       ...(pci && { pci }),
       platform: board,
       memory: board.ram,

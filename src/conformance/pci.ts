@@ -1,23 +1,20 @@
-/** Section 4.1: PCI, its modern interface and the legacy one. */
+/** Sections 4.1.2 to 4.1.4: a PCI function, and where its structures lie. */
 
 import { run } from '../driver/steps.ts'
 import { Feature } from '../virtio/core.ts'
 import { Capability, NotifyCapability, PciCfgCapability } from '../virtio/pci.ts'
-import { Header } from '../virtio/pci-config.ts'
-import { MsixCapability } from '../virtio/pci-msix.ts'
-import { type Case, isLegacy, legacyOnly, pciAny, pciLegacy, pciModern } from './case.ts'
+import { type Case, pciModern } from './case.ts'
 import { writeFeatures } from './common.ts'
 import { EchoConfig } from './echo.ts'
 import { check, type Rig, same } from './rig.ts'
 
-const { COMMON, NOTIFY, ISR, DEVICE, PCI, SHARED_MEMORY } = Capability.fields.cfg_type.bits
-const NO_VECTOR = 0xffff
+const { COMMON, NOTIFY, DEVICE, PCI, SHARED_MEMORY } = Capability.fields.cfg_type.bits
 const VIRTIO = 9
-const MSIX = 0x11
 
-const pci = (rig: Rig) => rig.subject.pci!
-const space = (rig: Rig, offset: number, size: number) => run(pci(rig).read(offset, size))
-const setSpace = (rig: Rig, offset: number, size: number, value: number) => run(pci(rig).write(offset, size, value))
+export const pci = (rig: Rig) => rig.subject.pci!
+export const space = (rig: Rig, offset: number, size: number) => run(pci(rig).read(offset, size))
+export const setSpace = (rig: Rig, offset: number, size: number, value: number) =>
+  run(pci(rig).write(offset, size, value))
 
 /** virtio capabilities of a type. */
 function capabilities(rig: Rig, type?: number) {
@@ -33,35 +30,6 @@ function capabilities(rig: Rig, type?: number) {
     .filter(capability => type === undefined || capability.type === type)
 }
 const MINIMUM: Readonly<Record<number, number>> = { [NOTIFY]: NotifyCapability.size, [PCI]: PciCfgCapability.size }
-
-/** INTA#'s bit in the PCI status register. */
-const pending = (rig: Rig) => (space(rig, Header.offset.status, 2) & Header.fields.status.bits.INTERRUPT) !== 0
-
-/** Turns MSI-X on with this message in every vector; returns what was sent since, by address. */
-function messages(rig: Rig) {
-  const [at] = run(pci(rig).capabilities(MSIX))
-  if (at === undefined) return undefined
-  const control = space(rig, at + MsixCapability.offset.control, 2)
-  const table = space(rig, at + MsixCapability.offset.table, 4)
-  const bar = run(pci(rig).bar(table & 7))!
-  const window = pci(rig).map(bar)
-  const count = (control & 0x7ff) + 1
-  const box = rig.allocate(4 * count)
-  for (let i = 0; i < count; i++) {
-    const entry = (table & ~7) + 16 * i
-    window.write(entry, 4, box + 4 * i)
-    window.write(entry + 4, 4, 0)
-    window.write(entry + 8, 4, 0x1000 + i)
-    window.write(entry + 12, 4, 0)
-  }
-  setSpace(rig, at + MsixCapability.offset.control, 2, (control & 0x7ff) | 0x8000)
-  const sent = (vector: number) => {
-    const value = rig.memory.view.getUint32(box + 4 * vector, true)
-    rig.memory.setU32(box + 4 * vector, 0)
-    return value === 0x1000 + vector
-  }
-  return { count, window, table: table & ~7, sent, off: () => setSpace(rig, at + 2, 2, control & 0x7ff) }
-}
 
 export const pciCases: readonly Case[] = [
   {
@@ -269,36 +237,6 @@ export const pciCases: readonly Case[] = [
     },
   },
   {
-    id: 'R47',
-    section: '4.1.4.5.1',
-    title: 'the ISR bit is set before the interrupt, and the PCI status shows it',
-    subject: 'entropy',
-    absent: pciAny,
-    run(rig) {
-      rig.start()
-      check(!pending(rig), 'an interrupt is pending at the start')
-      rig.request(4)
-      check(rig.subject.level(), 'INTA# is down')
-      check(pending(rig), 'the PCI status shows no interrupt')
-      same(rig.causes(), 1, 'the ISR status')
-      check(!pending(rig), 'the PCI status still shows an interrupt')
-    },
-  },
-  {
-    id: 'R48',
-    section: '4.1.4.5.1',
-    title: 'reading the ISR status clears it and takes INTA# down',
-    subject: 'entropy',
-    absent: pciAny,
-    run(rig) {
-      rig.start()
-      rig.request(4)
-      same(rig.causes(), 1, 'the ISR status')
-      check(!rig.subject.level(), 'INTA# is still up')
-      same(rig.causes(), 0, 'the ISR status, read again')
-    },
-  },
-  {
     id: 'R49',
     section: '4.1.4.6.1',
     title: 'the offset of the device configuration is a multiple of 4',
@@ -358,188 +296,4 @@ export const pciCases: readonly Case[] = [
       same(space(rig, data, 4) & 1, 1, 'VERSION_1 through the window')
     },
   },
-  {
-    id: 'R52',
-    section: '4.1.5.1.2.1',
-    title: 'any event goes to any vector; what is no vector reads NO_VECTOR; a reset unmaps all',
-    subject: 'entropy',
-    options: { messages: true },
-    absent: pciModern,
-    run(rig) {
-      const msix = messages(rig)
-      if (!msix) return 'it has no MSI-X'
-      const { common } = rig
-      const setQueue = (vector: number) => {
-        run(common.write('queue_select', 0))
-        run(common.write('queue_msix_vector', vector))
-        return run(common.read('queue_msix_vector'))
-      }
-      const setConfig = (vector: number) => {
-        run(common.write('config_msix_vector', vector))
-        return run(common.read('config_msix_vector'))
-      }
-      same(run(common.read('config_msix_vector')), NO_VECTOR, 'config_msix_vector at the start')
-      for (let vector = 0; vector < msix.count; vector++) {
-        same(setQueue(vector), vector, 'queue_msix_vector')
-        same(setConfig(vector), vector, 'config_msix_vector')
-      }
-      for (const wrong of [msix.count, 0x7777]) {
-        same(setQueue(wrong), NO_VECTOR, `queue_msix_vector after ${wrong}`)
-        same(setConfig(wrong), NO_VECTOR, `config_msix_vector after ${wrong}`)
-      }
-      rig.negotiate()
-      rig.ring()
-      for (let vector = 0; vector < msix.count; vector++) setQueue(vector)
-      rig.enable()
-      rig.driverOk()
-      rig.request(4)
-      check(msix.sent(msix.count - 1), 'no message for a used buffer')
-      check(!rig.subject.level(), 'INTA# is up though MSI-X is on')
-      setQueue(0)
-      rig.request(4)
-      check(msix.sent(0) && !msix.sent(msix.count - 1), 'the message did not follow the mapping')
-      rig.reset()
-      same(run(common.read('config_msix_vector')), NO_VECTOR, 'config_msix_vector after a reset')
-      run(common.write('queue_select', 0))
-      same(run(common.read('queue_msix_vector')), NO_VECTOR, 'queue_msix_vector after a reset')
-      msix.off()
-    },
-  },
-  {
-    id: 'R53',
-    section: '4.1.5.3',
-    title: 'without a vector there is no interrupt, neither for a queue nor for the configuration',
-    subject: 'entropy',
-    options: { messages: true },
-    absent: pciModern,
-    run(rig) {
-      const msix = messages(rig)
-      if (!msix) return 'it has no MSI-X'
-      rig.start()
-      run(rig.common.write('queue_select', 0))
-      run(rig.common.write('queue_msix_vector', NO_VECTOR))
-      run(rig.common.write('config_msix_vector', NO_VECTOR))
-      same(rig.request(4), 4, 'written')
-      // A mistake, so that the configuration interrupt is due.
-      rig.submit([{ addr: 0xfffffff0, len: 64, flags: 6, next: 0 }])
-      for (let vector = 0; vector < msix.count; vector++) check(!msix.sent(vector), `a message on vector ${vector}`)
-      check(!rig.subject.level(), 'INTA# is up')
-      msix.off()
-    },
-  },
-  {
-    id: 'R55',
-    section: '3.1.1',
-    title: 'a legacy driver may write the configuration before features, and use queues before DRIVER_OK',
-    subject: 'echo',
-    absent: legacyOnly,
-    run(rig) {
-      run(rig.transport.writeConfig(EchoConfig.offset.open, 4, 0x12345678))
-      same(rig.config(EchoConfig.offset.open, 4), 0x12345678, 'the configuration')
-      rig.negotiate()
-      rig.ring()
-      rig.enable()
-      const room = rig.room(3)
-      rig.rings[0]!.add([rig.put(Uint8Array.of(1, 2, 3))], [room], 0)
-      rig.kick()
-      same(rig.rings[0]!.take()?.length, 3, 'written before DRIVER_OK')
-      same(`${rig.bytes(room.address, 3)}`, '1,2,3', 'the answer')
-    },
-  },
-  {
-    id: 'R56',
-    section: '4.1.2.3',
-    title: 'revision 0, the type in the subsystem ID, and BAR 0 in I/O space',
-    subject: 'entropy',
-    absent: pciLegacy,
-    run(rig) {
-      same(run(pci(rig).get('revision')), 0, 'the revision')
-      same(run(pci(rig).get('subsystem_device')), 4, 'the subsystem')
-      const bar = run(pci(rig).bar(0))
-      check(bar?.ports === true, 'BAR 0 is not in I/O space')
-    },
-  },
-  {
-    id: 'R57',
-    section: '4.1.4.10',
-    title: 'configuration accesses of any width give the natural result',
-    subject: 'echo',
-    absent: legacyOnly,
-    run(rig) {
-      const { word, half, byte } = EchoConfig.offset
-      same(rig.config(word, 4), 0x11223344, '4 bytes')
-      same(rig.config(word, 2), 0x3344, 'the low 2')
-      same(rig.config(word + 2, 2), 0x1122, 'the high 2')
-      same([0, 1, 2, 3].map(i => rig.config(word + i, 1)).join(), '68,51,34,17', '4 times 1 byte')
-      same(rig.config(half, 2), 0x5566, 'a 16-bit field')
-      same(rig.config(byte, 1), 0x77, 'an 8-bit field')
-      same(rig.config(half, 4) & 0xffffff, 0x775566, 'two fields at once')
-    },
-  },
-  {
-    id: 'R58',
-    section: '4.1.4.10',
-    title: 'MSI-X moves the device configuration up by four bytes while it is on',
-    subject: 'console',
-    options: { messages: true },
-    absent: pciLegacy,
-    run(rig) {
-      const window = pci(rig).map(run(pci(rig).bar(0))!)
-      const ports = window.read(0x14 + 4, 4)
-      check(ports > 0, 'max_nr_ports reads 0')
-      const msix = messages(rig)
-      if (!msix) return 'it has no MSI-X'
-      same(window.read(0x18 + 4, 4), ports, 'max_nr_ports with MSI-X on')
-      window.write(0x14, 2, 0)
-      same(window.read(0x14, 2), 0, 'config_msix_vector')
-      window.write(0x14, 2, NO_VECTOR)
-      same(window.read(0x14, 2), NO_VECTOR, 'config_msix_vector, unmapped')
-      msix.off()
-      same(window.read(0x14 + 4, 4), ports, 'max_nr_ports with MSI-X off again')
-    },
-  },
-  {
-    id: 'R59',
-    section: '4.1.4.10',
-    title: 'bits past 31 count as not accepted',
-    subject: 'echo',
-    absent: legacyOnly,
-    run(rig) {
-      check(rig.offered() < 1n << 32n, 'bits past 31 are offered')
-      rig.start()
-      const { core } = rig.inside
-      for (let bit = 32; bit < 64; bit++) check(!core.accepted(bit), `bit ${bit} counts as accepted`)
-    },
-  },
-  {
-    id: 'R60',
-    section: '6.3',
-    title: 'ANY_LAYOUT is offered; with NOTIFY_ON_EMPTY it interrupts when the ring runs empty, suppressed or not',
-    subject: 'entropy',
-    absent: legacyOnly,
-    run(rig) {
-      check(rig.offers(Feature.ANY_LAYOUT), 'ANY_LAYOUT is not offered')
-      if (!rig.offers(Feature.NOTIFY_ON_EMPTY)) return 'NOTIFY_ON_EMPTY is not offered'
-      for (const without of [[], [Feature.EVENT_IDX]]) {
-        rig.reset()
-        rig.takes = true
-        rig.start({ without })
-        rig.rings[0]!.disableInterrupts()
-        rig.causes()
-        rig.request(4)
-        same(rig.causes() & 1, 1, 'the interrupt of an empty ring')
-        rig.reset()
-        rig.takes = false
-        rig.start({ without })
-        // The first used buffer may interrupt in any case: nobody knows yet what was signalled before.
-        rig.request(4)
-        rig.rings[0]!.disableInterrupts()
-        rig.causes()
-        rig.request(4)
-        same(rig.causes() & 1, 0, 'the interrupt of an empty ring, not negotiated')
-      }
-    },
-  },
 ]
-void ISR
-void isLegacy

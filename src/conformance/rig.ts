@@ -20,6 +20,8 @@ export interface Subject {
   readonly transport: Transport
   /** An mmio device's registers. */
   readonly window?: Window
+  /** An mmio slot of the same machine with nothing in it. */
+  readonly empty?: Window
   /** A PCI device's configuration space. */
   readonly pci?: PciDevice
   readonly platform: Platform

@@ -315,6 +315,20 @@ export const rings: readonly Case[] = [
     },
   },
   {
+    id: 'R17p',
+    section: '2.8.5',
+    title: 'a used descriptor has WRITE if anything was written, without which its length means nothing',
+    subject: 'entropy',
+    absent: packedOnly,
+    run(rig) {
+      rig.start()
+      const { desc } = rig.rings[0]!.placement
+      rig.request(8)
+      check((rig.memory.view.getUint16(desc + 14, true) & WRITE) !== 0, 'WRITE is not set over 8 written bytes')
+      same(rig.usedLength(), 8, 'the used length')
+    },
+  },
+  {
     id: 'R18',
     section: '2.7.10.2',
     title: 'used.flags is 0 or 1, and 0 with EVENT_IDX',

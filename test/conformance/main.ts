@@ -1,7 +1,7 @@
-/** `npm run -s conformance [-- --no-qemu]`: the whole suite against ours and against QEMU; writes docs/conformance.md. */
+/** `npm run -s conformance [-- --check]`: the whole suite against ours and against QEMU; writes docs/conformance.md. */
 
 import { execFile } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import cac from 'cac'
@@ -14,7 +14,11 @@ import { judgements } from './judgements.ts'
 import { QemuSubject, qemuVersion } from './qemu.ts'
 import { type Results, report, type Verdict } from './report.ts'
 
+/** For one transport against QEMU, in milliseconds. */
+const LONGEST = 600_000
+
 const cli = cac('npm run -s conformance --')
+cli.option('--check', 'Writes nothing; fails if docs/conformance.md does not say what was found')
 cli.option('--no-qemu', 'Only our own devices; docs/conformance.md stays as it is')
 cli.option('--only <index>', 'One transport against QEMU, as JSON')
 cli.help()
@@ -66,12 +70,11 @@ async function qemus(): Promise<Results> {
   const program = fileURLToPath(import.meta.url)
   return Promise.all(
     conformanceVariants.map(async ({ title }, index) => {
-      const { stdout } = await promisify(execFile)(process.execPath, [
-        ...process.execArgv,
-        program,
-        '--only',
-        `${index}`,
-      ])
+      const { stdout } = await promisify(execFile)(
+        process.execPath,
+        [...process.execArgv, program, '--only', `${index}`],
+        { timeout: LONGEST },
+      )
       process.stderr.write(`QEMU, ${title}: done\n`)
       return JSON.parse(stdout) as readonly Verdict[]
     }),
@@ -82,11 +85,13 @@ if (options['only'] !== undefined) {
   process.stdout.write(JSON.stringify(qemu(conformanceVariants[Number(options['only'])]!)))
   process.exit()
 }
+const document = new URL('../../docs/conformance.md', import.meta.url)
+const version = options['qemu'] === false ? undefined : qemuVersion()
 const mine = ours()
-const theirs = options['qemu'] === false ? undefined : await qemus()
-const text = report(mine, theirs && { results: theirs, version: qemuVersion(), judgements })
-process.stdout.write(text)
-if (theirs) writeFileSync(new URL('../../docs/conformance.md', import.meta.url), text)
+const theirs = version === undefined ? undefined : await qemus()
+const text = report(mine, version && theirs ? { results: theirs, version, judgements } : undefined)
+if (!options['check']) process.stdout.write(text)
+if (theirs && !options['check']) writeFileSync(document, text)
 
 const broken = (results: Results) =>
   results.flatMap((column, i) =>
@@ -100,5 +105,20 @@ const faults = [
     .filter(({ id }) => !judgements[id])
     .map(({ id, where, why }) => `QEMU, ${id} on ${where}: ${why}; judgements.ts does not say who is right`),
 ]
+const differing = new Set(broken(theirs ?? []).map(({ id }) => id))
+if (theirs)
+  for (const id of Object.keys(judgements))
+    if (!differing.has(id)) faults.push(`judgements.ts judges ${id}, in which QEMU does not differ`)
+if (options['check'] && theirs) {
+  const committed = readFileSync(document, 'utf8').split('\n')
+  const found = text.split('\n')
+  const lines = [
+    ...committed.filter(line => !found.includes(line)).map(line => `- ${line}`),
+    ...found.filter(line => !committed.includes(line)).map(line => `+ ${line}`),
+  ]
+  if (lines.length > 0)
+    faults.push('docs/conformance.md says something else. If that is right, run npm run conformance:', ...lines)
+  else console.log('docs/conformance.md says what was found.')
+}
 for (const fault of faults) console.error(fault)
 process.exitCode = faults.length > 0 ? 1 : 0

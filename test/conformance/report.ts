@@ -86,11 +86,12 @@ function summary(results: Results) {
 
 function differences(results: Results, judgements: Judgements) {
   return cases.flatMap(({ id, section, title }, i) => {
-    const failed = results.flatMap((column, v) => {
+    const failures = new Map<string, string[]>()
+    for (const [v, column] of results.entries()) {
       const verdict = column[i]!
-      return verdict.is === 'fail' ? [{ where: heads[v]!, why: verdict.why }] : []
-    })
-    if (failed.length === 0) return []
+      if (verdict.is === 'fail') failures.set(verdict.why, [...(failures.get(verdict.why) ?? []), heads[v]!])
+    }
+    if (failures.size === 0) return []
     const { right, because } = judgements[id] ?? { right: 'open', because: 'Nobody has looked into it yet.' }
     const who = {
       ours: 'The specification is with us',
@@ -99,8 +100,8 @@ function differences(results: Results, judgements: Judgements) {
       open: 'Open',
     }[right]
     return [
-      `- **${id}** (§${section}, ${title}) on ${failed.map(({ where }) => where).join(', ')}: “${failed[0]!.why}”.`,
-      `  ${who}. ${because}`,
+      `- **${id}** (§${section}) ${title}. **${who}.** ${because}`,
+      ...[...failures].map(([why, where]) => `  - ${where.join(', ')}: “${why}”`),
     ]
   })
 }
