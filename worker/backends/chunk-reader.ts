@@ -54,6 +54,8 @@ export class ChunkReader implements BlockBackend {
   private last = -1
   private run = 0
   private prefetch: number[]
+  /** Fetched by the list of a boot and not yet read: the list waits before these push one another out. */
+  private readonly unread = new Set<number>()
   private closed = false
   private readonly limits
 
@@ -121,6 +123,7 @@ export class ChunkReader implements BlockBackend {
     if (!this.seen[index]) {
       this.seen[index] = 1
       this.touched.push(index)
+      if (this.unread.delete(index)) queueMicrotask(() => this.fill())
     }
     // One request may touch its chunks twice: once to see whether they are at hand, once to wait for them.
     if (index <= this.last && index > this.last - this.limits.ahead) return
@@ -156,6 +159,7 @@ export class ChunkReader implements BlockBackend {
         this.keep(index, chunk)
         return chunk
       } finally {
+        if (!this.recent.has(index)) this.unread.delete(index)
         this.flights.delete(index)
         this.flying--
         queueMicrotask(() => this.fill())
@@ -183,9 +187,11 @@ export class ChunkReader implements BlockBackend {
   }
 
   private planPrefetch() {
+    if (this.unread.size > this.limits.kept - this.limits.flights) return false
     for (let index: number | undefined; (index = this.prefetch.pop()) !== undefined; )
       if (!this.seen[index] && !this.recent.has(index) && !this.flights.has(index) && !this.zero(index)) {
         this.plan(index, Urgency.PREFETCH)
+        this.unread.add(index)
         return true
       }
     return false
@@ -193,6 +199,10 @@ export class ChunkReader implements BlockBackend {
 
   private keep(index: number, chunk: Uint8Array) {
     this.recent.set(index, chunk)
-    if (this.recent.size > this.limits.kept) this.recent.delete(this.recent.keys().next().value!)
+    if (this.recent.size <= this.limits.kept) return
+    const kept = [...this.recent.keys()]
+    const oldest = kept.find(chunk => !this.unread.has(chunk)) ?? kept[0]!
+    this.recent.delete(oldest)
+    this.unread.delete(oldest)
   }
 }

@@ -133,6 +133,19 @@ test('a boot’s list is fetched when nothing else is, and the guest goes first'
   expect(disk.touched).toEqual([0, 7, 8, 9])
 })
 
+test('a boot’s list waits for the guest before its chunks push one another out', async () => {
+  const list = [10, 9, 8, 7, 5, 1, 0]
+  const { disk, source } = await open({ prefetch: list, flights: 3, kept: 6 })
+  const settled = () => new Promise(resolve => setTimeout(resolve, 100))
+  await settled()
+  expect(source.counts.fetched).toBe(4)
+  for (const chunk of list) {
+    expect(await read(disk, chunk * CHUNK, 512)).toBe(true)
+    await settled()
+  }
+  expect(source.counts.fetched).toBe(list.length)
+})
+
 test('an overlay over it writes without reading, and reads what was written', async () => {
   const disk = new Overlay(new MemoryStore(), (await open()).disk)
   const before = server.requests
