@@ -8,24 +8,32 @@ import { Overlay } from '../worker/backends/overlay.ts'
 import type { Described } from '../worker/device-types.ts'
 import { FileDisk } from './files.ts'
 
+/** Told of each chunked image, by its URL: `touched` grows with the chunks the guest reads, in their order. */
+export type ChunkedImageOpened = (url: string, touched: readonly number[]) => void
+
 /** Opens a described disk in Node; the images in `inPlace` are written, over all others the writes are forgotten. */
 export async function openNodeDisk(
   { image, size = 0, disk, readonly = false, serial }: Described<'block'>,
   inPlace: readonly string[],
+  chunked?: ChunkedImageOpened,
 ): Promise<BlockBackend> {
   if (!image) return new MemoryDisk(new Uint8Array(size * 2 ** 20), serial)
   const path = image.url.startsWith('file:') ? fileURLToPath(image.url) : undefined
   const opened = path && inPlace.some(name => samePath(name, image.url))
   if (opened) return new FileDisk(path, { readonly })
   const local = path && !path.endsWith('.json')
-  const base = local
-    ? new FileDisk(path, { readonly: true })
-    : (await openImage(image.url, missing, { fetch: fetchAny })).disk
+  const base = local ? new FileDisk(path, { readonly: true }) : await openRemote(image.url, chunked)
   if (readonly) return base
   if (disk)
     process.stderr.write(`What is written to the disk "${disk}" is forgotten at the end: only a browser keeps it.\n`)
   const capacity = Math.max(base.capacity, size * 2 ** 20)
   return new Overlay(new MemoryStore(), base, { capacity, ...(serial !== undefined && { serial }) })
+}
+
+async function openRemote(url: string, chunked: ChunkedImageOpened | undefined) {
+  const { disk } = await openImage(url, missing, { fetch: fetchAny })
+  if (disk.touched) chunked?.(url, disk.touched)
+  return disk
 }
 
 const samePath = (name: string, url: string) => new URL(name, `file://${process.cwd()}/`).href === url

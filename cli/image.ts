@@ -23,6 +23,7 @@ import {
 import { imageFormat, readImage } from '../worker/backends/image-file.ts'
 import { isZero } from '../worker/backends/image-stream.ts'
 import { imageFile } from './files.ts'
+import { type RecordOptions, recordBoot } from './record-boot.ts'
 
 const cli = cac('image')
 
@@ -52,11 +53,26 @@ cli
 
 cli
   .command('prefetch <DIR> <FILE>', 'Puts a list of chunks, as recorded from a boot, into a manifest')
-  .action((dir: string, file: string) => {
-    const path = join(dir, 'manifest.json')
-    const manifest = parseManifest(path, readFileSync(path))
-    writeFileSync(path, JSON.stringify({ ...manifest, prefetch: JSON.parse(readFileSync(file, 'utf8')) }))
+  .action((dir: string, file: string) =>
+    putPrefetch(join(dir, 'manifest.json'), JSON.parse(readFileSync(file, 'utf8'))),
+  )
+
+cli
+  .command('record <MACHINE>', 'Boots a machine description and puts the chunks it reads into its images’ manifests')
+  .option('--until <REGEX>', 'The boot is over when its console ends like this', { default: 'login: $' })
+  .option('--type <TEXT>', 'Then this line is typed')
+  .option('--then <REGEX>', '… and it goes on until the console ends like this', { default: '[#$] $' })
+  .action(async (machine: string, options: RecordOptions) => {
+    for (const [manifest, chunks] of await recordBoot(machine, options)) {
+      putPrefetch(manifest, chunks)
+      console.log(`${chunks.length} chunks to prefetch in ${manifest}`)
+    }
   })
+
+function putPrefetch(path: string, prefetch: readonly number[]) {
+  const manifest = parseManifest(path, readFileSync(path))
+  writeFileSync(path, JSON.stringify({ ...manifest, prefetch }))
+}
 
 cli.help()
 

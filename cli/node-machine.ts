@@ -9,7 +9,7 @@ import { type MachineDescription, parseDescription, type Transport } from '../wo
 import { EXEC_PORTS, EXEC_WORD, GuestExec } from '../worker/exec.ts'
 import { prepareLinux } from '../worker/linux.ts'
 import { Machine, type MachineEvents } from '../worker/machine.ts'
-import { openNodeDisk } from './disks.ts'
+import { type ChunkedImageOpened, openNodeDisk } from './disks.ts'
 
 // What a browser has of itself.
 Object.assign(globalThis, { WebSocket: globalThis.WebSocket ?? WebSocket })
@@ -33,6 +33,7 @@ export interface NodeMachineOptions {
   readonly exec?: boolean
   readonly columns?: number
   readonly rows?: number
+  readonly chunked?: ChunkedImageOpened
   readonly events: MachineEvents
 }
 
@@ -71,7 +72,7 @@ export async function buildMachine(options: NodeMachineOptions): Promise<NodeMac
     processor().then(module =>
       Machine.create({
         ...{ description, wasm: module, columns, rows },
-        disk: disk => openNodeDisk(disk, options.disks ?? []),
+        disk: disk => openNodeDisk(disk, options.disks ?? [], options.chunked),
         events: {
           ...events,
           output: (console, bytes) => exec.take(console.name, bytes) || events.output(console, bytes),
