@@ -17,7 +17,7 @@ done
 mirror=${MIRROR:-$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' | awk '/bookworm$/ {print $1; exit}')}
 [ -n "$mirror" ] || { echo "no bookworm mirror in this machine's apt sources: say MIRROR=http://… npm run guest:debian" >&2; exit 1; }
 
-packages=sysvinit-core,procps,less,iproute2,iputils-ping,isc-dhcp-client,ca-certificates,e2fsprogs
+packages=busybox-static,procps,less,iproute2,iputils-ping,ca-certificates,e2fsprogs
 packages+=,gcc,libc6-dev,make,python3,vim,strace,tcpdump,iperf3,fio,curl,pciutils,man-db,manpages,manpages-dev
 
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-1735689600}
@@ -41,8 +41,15 @@ if [ "$(cat "$work/built" 2>/dev/null)" != "$packages" ]; then
   chroot "$root" mandb -q || true
   echo "$packages" >"$work/built"
 fi
-for file in inittab fstab rc.boot; do install -o 0 -g 0 -m 644 "guest/debian/etc/$file" "$root/etc/$file"; done
-chmod 755 "$root/etc/rc.boot"
+# Ours: busybox's init instead of a runlevel system, and the agent of the default guest, run by busybox's shell but running Debian's.
+install -o 0 -g 0 -m 644 guest/debian/etc/{inittab,fstab} "$root/etc/"
+install -o 0 -g 0 -m 755 guest/debian/etc/rc.* "$root/etc/"
+install -o 0 -g 0 -m 755 guest/debian/sbin/* "$root/sbin/"
+sed -e '1s|/bin/sh|/bin/busybox sh|' -e 's|^  sh -c|  /bin/bash -c|' guest/rootfs/sbin/ringlet-exec >"$root/sbin/ringlet-exec"
+mkdir -p "$root/etc/udhcpc"
+sed '1s|/bin/sh|/bin/busybox sh|' guest/rootfs/etc/udhcpc/default.script >"$root/etc/udhcpc/default.script"
+chmod 755 "$root/sbin/ringlet-exec" "$root/etc/udhcpc/default.script"
+for name in init halt poweroff reboot; do ln -sf ../bin/busybox "$root/sbin/$name"; done
 find "$root" -xdev -newermt "@$SOURCE_DATE_EPOCH" -print0 | xargs -0 touch --no-dereference --date="@$SOURCE_DATE_EPOCH"
 
 image=$work/debian.img
@@ -50,6 +57,9 @@ rm -f "$image"
 E2FSPROGS_FAKE_TIME=$SOURCE_DATE_EPOCH mke2fs -q -t ext4 -d "$root" -L ringlet \
   -U 5f1c7a0e-0d6b-4f5e-8d55-2b1a6c9e7d10 -E hash_seed=9c3f4f0e-7f3e-4a57-8f0e-31f6b2a8c4d1,lazy_itable_init=1,lazy_journal_init=1 \
   -O ^metadata_csum_seed -J size=16 -m 1 "$image" "$size"
+rm -rf "$out/chunks" # those of an earlier build
 npm run -s image -- pack "$image" "$out" --level "${LEVEL:-19}"
 cp guest/debian-machine.json "$out/machine.json"
+# What a boot and a login read is fetched before the guest asks for it.
+npm run -s image -- record "$out/machine.json" --type root
 du -sh --apparent-size "$image" "$out" >&2
