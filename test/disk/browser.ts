@@ -1,117 +1,77 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, ftruncateSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
-import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
+import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import puppeteer, { type Page } from 'puppeteer-core'
-import { createServer, type ViteDevServer } from 'vite'
-
-/** Serves the project's sources and, at /take, receives a disk into a file. */
-export async function projectServer() {
-  let file = -1
-  const vite: ViteDevServer = await createServer({
-    root: new URL('../..', import.meta.url).pathname,
-    server: { host: '127.0.0.1', port: 0, hmr: false, watch: null },
-    logLevel: 'error',
-    plugins: [
-      {
-        name: 'take',
-        configureServer(server) {
-          server.middlewares.use('/take', (request, response) => {
-            const at = Number(new URL(request.url!, 'http://x').searchParams.get('at'))
-            const parts: Buffer[] = []
-            request.on('data', part => parts.push(part))
-            request.on('end', () => {
-              const bytes = Buffer.concat(parts)
-              if (bytes.some(byte => byte !== 0)) writeSync(file, bytes, 0, bytes.length, at)
-              response.end()
-            })
-          })
-        },
-      },
-    ],
-  })
-  await vite.listen()
-  const { port } = vite.httpServer!.address() as AddressInfo
-  const url = `http://127.0.0.1:${port}`
-  return {
-    url,
-    page: `${url}/test/disk/page/index.html`,
-    /** Where the next disk that is sent goes. */
-    async take(path: string, send: () => Promise<number>) {
-      file = openSync(path, 'w')
-      try {
-        ftruncateSync(file, await send())
-      } finally {
-        closeSync(file)
-      }
-    },
-    close: () => vite.close(),
-  }
-}
+import { type Browser, chromium, type Page } from '@playwright/test'
+import { needChromium } from '../chromium.ts'
 
 /** A browser that can be killed like a power switch would, and started again on what it left. */
-export class Browser {
-  readonly profile: string
-  private child: ChildProcess | undefined
+export class MortalBrowser {
   page!: Page
+  /** Says why the last one ended by itself, if it did. */
+  ended: string | undefined
+  private child: ChildProcess | undefined
+  private browser: Browser | undefined
 
   constructor(
+    /** Where its profile is. */
+    private readonly profile: string,
     private readonly url: string,
-    profile?: string,
-  ) {
-    this.profile = profile ?? mkdtempSync(join(tmpdir(), 'ringlet-profile-'))
+  ) {}
+
+  get running() {
+    return this.child !== undefined && this.child.exitCode === null && this.child.signalCode === null
   }
 
   async start() {
-    const path = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
-    rmSync(join(this.profile, 'DevToolsActivePort'), { force: true })
+    for (const left of ['DevToolsActivePort', 'SingletonLock', 'SingletonCookie', 'SingletonSocket'])
+      rmSync(join(this.profile, left), { force: true })
     this.child = spawn(
-      path,
+      needChromium(),
       [
-        '--headless=new',
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-dev-shm-usage',
-        '--no-first-run',
-        '--remote-debugging-port=0',
+        ...['--headless=new', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run', '--disable-extensions'],
+        ...['--disable-component-update', '--disable-background-networking', '--remote-debugging-port=0'],
+        ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []), // which root cannot set up
         `--user-data-dir=${this.profile}`,
         'about:blank',
       ],
       { detached: true, stdio: 'ignore' },
     )
-    const port = await waitFor(() => {
+    const port = await waitFor('the browser', 120, () => {
+      if (!this.running) throw new Error('the browser ended while it started')
       try {
         // The file is there before its content is.
         return readFileSync(join(this.profile, 'DevToolsActivePort'), 'utf8').split('\n')[0] || undefined
       } catch {
         return undefined
       }
-    }, 60_000)
-    const browser = await puppeteer.connect({ browserURL: `http://127.0.0.1:${port}`, protocolTimeout: 600_000 })
-    this.page = await browser.newPage()
-    await this.page.goto(this.url, { timeout: 180_000 })
-    await this.page.waitForFunction('window.ringlet', { timeout: 180_000 })
+    })
+    this.browser = await chromium.connectOverCDP(`http://127.0.0.1:${port}`, { timeout: 120_000 })
+    this.page = await this.browser.contexts()[0]!.newPage()
+    this.page.setDefaultTimeout(300_000)
+    await this.page.goto(this.url)
+    await this.page.waitForFunction('window.ringlet')
   }
 
-  /** Every process of it at once, as SIGKILL does it: nothing is told, nothing is written any more. */
-  async kill() {
-    const child = this.child!
-    const gone = new Promise(resolve => child.on('exit', resolve))
+  /** Every process of it at once: nothing is told, nothing is written any more. */
+  kill(): Promise<void> {
+    const { child } = this
+    this.child = undefined
+    if (!child || child.exitCode !== null || child.signalCode !== null) return Promise.resolve()
+    const gone = new Promise<void>(resolve => child.once('exit', () => resolve()))
     process.kill(-child.pid!, 'SIGKILL')
-    await gone
-    rmSync(join(this.profile, 'SingletonLock'), { force: true })
-  }
-
-  remove() {
-    rmSync(this.profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 })
+    return gone
   }
 }
 
-export async function waitFor<T>(look: () => T | undefined | Promise<T | undefined>, timeout: number): Promise<T> {
-  for (const end = Date.now() + timeout; Date.now() < end; await new Promise(resolve => setTimeout(resolve, 30))) {
+/** Looks until something is there. Fails after so many seconds. */
+export async function waitFor<T>(
+  what: string,
+  seconds: number,
+  look: () => T | undefined | Promise<T | undefined>,
+): Promise<T> {
+  for (const end = Date.now() + seconds * 1000; Date.now() < end; await new Promise(done => setTimeout(done, 50))) {
     const found = await look()
     if (found !== undefined && found !== false) return found
   }
-  throw new Error(`nothing came in ${timeout / 1000} s`)
+  throw new Error(`${what}: nothing came in ${seconds} s`)
 }
