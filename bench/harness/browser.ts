@@ -1,12 +1,13 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, readFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
 import { extname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
-import { type Browser, chromium, type Page } from '@playwright/test'
+import { type Browser, type BrowserContext, chromium, type Page } from '@playwright/test'
 import { build } from 'vite'
 import { needChromium } from '../../test/chromium.ts'
 
@@ -22,16 +23,26 @@ const types: Readonly<Record<string, string>> = {
 /** What every web server compresses; the guest's files are compressed already. */
 const compressed = ['.html', '.js', '.wasm', '.css', '.json']
 
+export interface BenchSite {
+  /** Further files of the site, by path. */
+  readonly files?: ReadonlyMap<string, Uint8Array>
+  /** All pages share a profile on the disk, so that what they store goes there; otherwise each has its own, in memory. */
+  readonly profile?: boolean
+}
+
 /** One headless Chromium on a site made of `bench/page`, `public` and SeaBIOS. */
 export class BenchBrowser {
   private constructor(
     readonly browser: Browser,
+    /** Its pages are in here. */
+    private readonly pages: Browser | BrowserContext,
+    private readonly profile: string | undefined,
     private readonly server: Server,
     private readonly url: string,
     private readonly sent: { bytes: number },
   ) {}
 
-  static async open(): Promise<BenchBrowser> {
+  static async open({ files, profile = false }: BenchSite = {}): Promise<BenchBrowser> {
     await build({
       ...{ root: join(root, 'bench/page'), configFile: false, base: './', logLevel: 'warn' },
       ...{ publicDir: join(root, 'public'), worker: { format: 'es' } },
@@ -43,7 +54,7 @@ export class BenchBrowser {
       const path = normalize(new URL(request.url ?? '/', 'http://x').pathname)
       const file = path.startsWith('/firmware/') ? join(firmware, path.slice(10)) : join(SITE, path)
       try {
-        const bytes = await readFile(file)
+        const bytes = files?.get(path) ?? (await readFile(file))
         const squeeze = compressed.includes(extname(file))
         const body = squeeze ? gzipSync(bytes) : bytes
         sent.bytes += body.length
@@ -57,16 +68,16 @@ export class BenchBrowser {
     })
     await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
     const { port } = server.address() as AddressInfo
-    const browser = await chromium.launch({
-      executablePath: needChromium(),
-      args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
-    })
-    return new BenchBrowser(browser, server, `http://127.0.0.1:${port}/`, sent)
+    const options = { executablePath: needChromium(), args: process.getuid?.() === 0 ? ['--no-sandbox'] : [] }
+    const folder = profile ? await mkdtemp(join(tmpdir(), 'ringlet-bench-')) : undefined
+    const pages = folder ? await chromium.launchPersistentContext(folder, options) : await chromium.launch(options)
+    const browser = 'browser' in pages ? pages.browser()! : pages
+    return new BenchBrowser(browser, pages, folder, server, `http://127.0.0.1:${port}/`, sent)
   }
 
   /** A fresh page with what `bench/page` offers. */
   async page(path = 'index.html'): Promise<Page> {
-    const page = await this.browser.newPage()
+    const page = await this.pages.newPage()
     page.on('pageerror', error => process.stderr.write(`page: ${error.message}\n`))
     await page.goto(this.url + path)
     return page
@@ -80,7 +91,8 @@ export class BenchBrowser {
   }
 
   async close() {
-    await this.browser.close()
+    await this.pages.close()
+    if (this.profile) await rm(this.profile, { recursive: true, force: true, maxRetries: 5 })
     this.server.closeAllConnections()
     await new Promise(resolve => this.server.close(resolve))
   }

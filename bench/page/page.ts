@@ -1,12 +1,19 @@
 /** What the benchmarks call in the page: `bench.ours(…)`, `bench.theirs(…)`. */
 
+import { OurDisks, TheirDisk, type TheirDiskMachine } from './disk-guests.ts'
+import { idleDisk } from './idle-disk.ts'
 import { OurMachine } from './ours.ts'
+import { rawCommits } from './raw-stores.ts'
 import { TheirMachine, type Wiring } from './theirs.ts'
 import { yields } from './yields.ts'
 
 const bench = {
   ours: () => new OurMachine(),
   theirs: (wiring: Wiring) => new TheirMachine(wiring),
+  ourDisks: (machine: unknown) => OurDisks.boot(machine),
+  theirDisk: (machine: TheirDiskMachine) => TheirDisk.boot(machine),
+  idleDisk,
+  rawCommits,
   yields,
 }
 export type Bench = typeof bench
