@@ -9,8 +9,9 @@ import { ipBytes, type LanSettings } from '../../src/net/lan-services.ts'
 import type { Outside, WayOut } from '../client.ts'
 import { type Counts, countOne } from '../metrics.ts'
 import { EgressNamespace } from './namespace.ts'
-import { Passt } from './passt.ts'
+import { Passt, SOCKET_ROOM } from './passt.ts'
 import type { EgressPolicy } from './policy.ts'
+import { WindowLimit } from './window.ts'
 
 /** Times in milliseconds. A passt that stops again soon after its start is started again later and later. */
 const FIRST_PAUSE = 50
@@ -80,6 +81,7 @@ export class OutsideNames {
 /** One client's way out. Its passt starts with the first packet that may leave. */
 export class PasstWay implements WayOut {
   #passt: Passt | undefined
+  readonly #windows = new WindowLimit(SOCKET_ROOM / 2)
   #startedAt = 0
   #notBefore = 0
   #pause = FIRST_PAUSE
@@ -104,6 +106,7 @@ export class PasstWay implements WayOut {
     const { source, destination } = new Ipv4Header(viewOf(frame), ETHERNET_HEADER)
     const why = this.policy.refuse(destination)
     if (why !== undefined) return this.#refuse(destination, why)
+    this.#windows.apply(frame, performance.now())
     this.#passt ??= this.#start(source)
     if (!this.#passt?.send(frame)) countOne(this.counts.dropped, 'egress')
   }

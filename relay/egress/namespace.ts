@@ -12,7 +12,7 @@ export class EgressError extends Error {
 }
 
 const NEEDS =
-  '--egress needs Linux, root (CAP_NET_ADMIN and CAP_SYS_ADMIN) and the packages passt, nftables and iproute2; without them it would not be safe'
+  '--egress needs Linux, root (CAP_NET_ADMIN and CAP_SYS_ADMIN) and the packages passt, nftables, iproute2 and perl-base; without them it would not be safe'
 const FORWARDING = '/proc/sys/net/ipv4/ip_forward'
 /** The cables of all relays of this machine have their addresses here, four for each. */
 const CABLES = 0x647f0000
@@ -95,6 +95,7 @@ export class EgressNamespace {
       ['ip', '-V'],
       ['nft', '--version'],
       ['passt', '--version'],
+      ['perl', '-v'],
     ] as const)
       try {
         execFileSync(tool, args, { stdio: 'ignore' })

@@ -12,6 +12,12 @@ const LONGEST_FRAME = 65_535 + 14
 /** Held for a passt that reads slowly, in bytes. */
 const BACKLOG = 4 * 2 ** 20
 
+/** What its socket holds on the way here, in bytes; what does not fit is lost. */
+export const SOCKET_ROOM = 2 * 2 ** 20
+/** Gives the socket that is inherited as 3 that much room, which neither Node nor passt can, and becomes the command. */
+const WITH_ROOM = `$^F = 3; open my $socket, '+<&=', 3 or die $!; my $SO_SNDBUFFORCE = 32;
+  setsockopt $socket, 1, $SO_SNDBUFFORCE, pack('i', ${SOCKET_ROOM}) or die $!; exec @ARGV or die $!`
+
 export interface PasstEvents {
   frame(frame: Uint8Array): void
   /** It has stopped, and not because of `close`. */
@@ -48,7 +54,7 @@ export class Passt {
     // The gateway must not be the machine passt runs on (`--no-map-gw`); addresses and names are the room's own services'.
     const args = `-f -q -4 -F 3 --no-map-gw --no-dhcp --no-dhcpv6 --no-ndp --no-ra -t none -u none -D none -m ${lan.mtu}
       -a ${formatIp(guestIp)} -n ${formatIp(prefixMask(lan.prefix))} -g ${formatIp(lan.ip)} -M ${formatMac(lan.mac)}`
-    const command = ['netns', 'exec', namespace, 'passt', ...args.split(/\s+/)]
+    const command = ['netns', 'exec', namespace, 'perl', '-e', WITH_ROOM, 'passt', ...args.split(/\s+/)]
     this.#process = spawn('ip', command, { stdio: ['ignore', 'ignore', 'ignore', 'pipe'] })
     this.#socket = this.#process.stdio[3] as Socket
     const deframer = new Deframer(frame => events.frame(frame))

@@ -27,7 +27,7 @@ export interface Receiver {
 
 /** What an IP packet can say of its length. */
 const LARGEST = 65535
-const { DONT_FRAGMENT, MORE, OFFSET } = Ipv4Header.fields.fragment.bits
+const { MORE, OFFSET } = Ipv4Header.fields.fragment.bits
 
 /** Where a frame's TCP is. All positions and sizes in bytes. */
 interface Segment {
@@ -193,11 +193,9 @@ function verified(frame: Uint8Array): Segment | boolean {
   return { frame, version, ip, tcp: start, payload, size: end - payload, header }
 }
 
-/** Whether nothing is lost when others are joined to it: no IP options, no fragmenting on its way, no padding. */
+/** Whether nothing is lost when others are joined to it: no IP options, no padding. A fragment never comes so far. */
 function joinable({ frame, version, ip, tcp, payload, size }: Segment) {
-  if (payload + size !== frame.length) return false
-  if (version === 6) return true
-  return tcp - ip === Ipv4Header.size && new Ipv4Header(viewOf(frame), ip).fragment === DONT_FRAGMENT
+  return payload + size === frame.length && (version === 6 || tcp - ip === Ipv4Header.size)
 }
 
 /** Whether a segment only continues what the packet has: everything but its place in the stream is the same. */

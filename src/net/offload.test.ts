@@ -4,6 +4,7 @@ import { tcpFrame } from '../../test/net/tcp-frame.ts'
 import { completeChecksum, onesSum } from './checksum.ts'
 import { Coalescer } from './coalesce.ts'
 import { viewOf } from './ethernet.ts'
+import { Ipv4Header } from './ipv4.ts'
 import { cutSegments, finished, ipIn, TCP, TCP_CHECKSUM, TcpHeader } from './tcp.ts'
 
 const GUEST = { checksums: true, tcp4: true, tcp6: true }
@@ -71,6 +72,20 @@ describe.each([4, 6] as const)('IPv%i', version => {
     expect(packet.offload).toEqual({ start, offset: TCP_CHECKSUM, segment: 1448 })
     expect(join(packet.parts)).toBe(join([frame]))
     expect(coalescer.bytes).toBe(0)
+  })
+
+  test('segments that may be fragmented on their way are joined as well', () => {
+    const { frame, offload } = large(4000)
+    const coalescer = new Coalescer(GUEST)
+    for (const segment of cutSegments(frame, { ...offload, segment: 1448 })!) {
+      if (version === 4) {
+        const header = new Ipv4Header(viewOf(segment), 14)
+        Object.assign(header, { fragment: 0, identification: 0, checksum: 0 })
+        header.checksum = ~onesSum(segment, 14, 34) & 0xffff
+      }
+      coalescer.add(segment)
+    }
+    expect(coalescer.size).toBe(1)
   })
 
   test('what is out of order, damaged, or not mere data stays by itself', () => {

@@ -169,7 +169,7 @@ describe.skipIf(reason)(`the way out of the relay${reason ? ` (skipped: ${reason
     await expect(RelayProcess.start(['--egress'], 0, nobody)).rejects.toThrow(/needs Linux, root .* this is not root/)
     const noTools = { env: { ...process.env, PATH: '/nowhere' } }
     await expect(RelayProcess.start(['--egress'], 0, noTools)).rejects.toThrow(
-      /passt, nftables and iproute2.* there is no ip/,
+      /passt, nftables, iproute2 and perl-base.* there is no ip/,
     )
   })
 

@@ -24,7 +24,7 @@ export function whyNot(...tools: string[]): string | undefined {
     try {
       execFileSync('sh', ['-c', `command -v ${tool}`], { stdio: 'ignore' })
     } catch {
-      return `there is no ${tool} (apt-get install passt nftables iproute2 nats-server)`
+      return `there is no ${tool} (apt-get install passt nftables iproute2 perl-base nats-server)`
     }
   const probe = `ringlet-probe-${process.pid}`
   try {
