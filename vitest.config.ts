@@ -7,6 +7,8 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
+          // Hangs are found, and a busy machine is borne.
+          testTimeout: 60_000,
           include: [
             'src/**/*.test.ts',
             'worker/**/*.test.ts',
