@@ -4,10 +4,10 @@ import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import { WebSocket } from 'ws'
+import { prepareBoot } from '../worker/boot.ts'
 import { loadDocument } from '../worker/description/request.ts'
 import { type MachineDescription, parseDescription, type Transport } from '../worker/description.ts'
 import { EXEC_PORTS, EXEC_WORD, GuestExec } from '../worker/exec.ts'
-import { prepareLinux } from '../worker/linux.ts'
 import { Machine, type MachineEvents } from '../worker/machine.ts'
 import { type ChunkedImageOpened, openNodeDisk } from './disks.ts'
 
@@ -19,6 +19,9 @@ export interface NodeMachineOptions {
   readonly machine?: string
   readonly kernel?: string
   readonly initrd?: string
+  /** To be started instead of a kernel, and its CD: files or URLs. */
+  readonly bios?: string
+  readonly cdrom?: string
   /** Further words for the kernel command line. */
   readonly cmdline?: string
   /** In MiB. */
@@ -61,14 +64,12 @@ const processor = () =>
 /** Everything but the first instruction. Fails with an error whose message can be shown. */
 export async function buildMachine(options: NodeMachineOptions): Promise<NodeMachine> {
   const description = await descriptionOf(options)
-  if (!description.kernel)
-    throw new Error('This machine names a BIOS, and only kernels can be started. Give it a "kernel".')
   const exec = new GuestExec(bytes => {
     const port = machine.consoles.find(({ name }) => name === 'ringlet.exec')
     if (port) machine.input(port, bytes)
   })
   const { events, columns = 80, rows = 25 } = options
-  const [machine, linux] = await Promise.all([
+  const [machine, prepared] = await Promise.all([
     processor().then(module =>
       Machine.create({
         ...{ description, wasm: module, columns, rows },
@@ -79,18 +80,15 @@ export async function buildMachine(options: NodeMachineOptions): Promise<NodeMac
         },
       }),
     ),
-    prepareLinux({
-      ...{ kernel: description.kernel, initrd: description.initrd, openFile },
-      memory: description.memory * 2 ** 20,
-    }),
+    prepareBoot(description, { openFile }),
   ])
-  return { machine, exec, start: () => machine.start(() => linux.plan(machine.cmdline)) }
+  return { machine, exec, start: () => machine.start(prepared.first(machine.cmdline)) }
 }
 
 /** The document, with what the options change in it. */
 async function descriptionOf(options: NodeMachineOptions): Promise<MachineDescription> {
-  const { kernel, initrd, cmdline, memory, transport, net, exec } = options
-  const name = options.machine ?? (kernel === undefined ? DEFAULT_MACHINE : undefined)
+  const { kernel, initrd, bios, cdrom, cmdline, memory, transport, net, exec } = options
+  const name = options.machine ?? (kernel === undefined && bios === undefined ? DEFAULT_MACHINE : undefined)
   const base = name === undefined ? pathToFileURL('./').href : urlOf(name)
   const document = (name === undefined ? {} : await loadDocument(base, { openFile })) as Record<string, unknown>
   const words = [document['cmdline'], cmdline, exec && EXEC_WORD].filter(Boolean)
@@ -100,6 +98,8 @@ async function descriptionOf(options: NodeMachineOptions): Promise<MachineDescri
     {
       ...document,
       ...(kernel !== undefined && { kernel: urlOf(kernel), bios: undefined }),
+      ...(bios !== undefined && { bios: { url: urlOf(bios) }, kernel: undefined, initrd: undefined }),
+      ...(cdrom !== undefined && { cdrom: urlOf(cdrom) }),
       ...(initrd !== undefined && { initrd: urlOf(initrd) }),
       ...(memory !== undefined && { memory }),
       ...(devices && { devices }),

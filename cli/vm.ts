@@ -34,6 +34,8 @@ const flags: Readonly<Record<string, readonly [argument: string, what: string]>>
   machine: ['FILE|URL', 'a machine description; without it and without a kernel, the default machine'],
   kernel: ['FILE', 'a bzImage or vmlinux'],
   initrd: ['FILE', 'its initial RAM disk'],
+  bios: ['FILE', 'a BIOS to start instead of a kernel (npm run bios), from the CD or the first disk'],
+  cdrom: ['FILE|URL', 'an ISO image for the CD drive'],
   cmdline: ['WORDS', 'more words for the kernel command line'],
   memory: ['MIB', 'RAM'],
   transport: ['NAME', `for every device: ${transports.join(', ')}`],

@@ -1,7 +1,16 @@
 /** The machine description: one JSON document that says what a machine is made of. `docs/machine.md` explains it. */
 
 import * as v from 'valibot'
-import { described, source, sourceEntries, type Transport, transport, wholeNumber } from './description/device.ts'
+import {
+  described,
+  type FileSource,
+  source,
+  sourceEntries,
+  type Transport,
+  transport,
+  url,
+  wholeNumber,
+} from './description/device.ts'
 import { deviceSchemas } from './description/devices.ts'
 
 export type { FileSource, Transport } from './description/device.ts'
@@ -17,12 +26,20 @@ export const descriptionSchema = v.pipe(
     cmdline: v.optional(described('Appended to the kernel command line the machine makes.', v.string()), ''),
     bios: v.optional(
       described(
-        'A BIOS image to start instead of a kernel.',
-        v.strictObject({ ...sourceEntries, vga: v.optional(source('Its VGA BIOS.')) }),
+        'A BIOS image to start instead of a kernel: SeaBIOS.',
+        v.pipe(
+          v.union([url, v.strictObject({ ...sourceEntries, vga: v.optional(source('Its VGA BIOS.')) })]),
+          v.transform((value): BiosSource => (typeof value === 'string' ? { url: value } : value)),
+        ),
       ),
     ),
-    cdrom: v.optional(source('An ISO image for the BIOS to start from.')),
-    transport: v.optional(described('For every device that does not say its own.', transport), 'mmio'),
+    cdrom: v.optional(source('An ISO image in the CD drive: a BIOS starts from it before any disk.')),
+    transport: v.optional(
+      described(
+        'For every device that does not say its own: mmio with a kernel, pci-transitional with a BIOS unless given.',
+        transport,
+      ),
+    ),
     devices: v.optional(
       described('In the order the guest finds them.', v.array(v.variant('type', deviceSchemas))),
       () => [{ type: 'console' as const }, { type: 'entropy' as const }],
@@ -34,13 +51,15 @@ export const descriptionSchema = v.pipe(
   ),
 )
 
+type BiosSource = FileSource & { readonly vga?: FileSource | undefined }
 type Parsed = v.InferOutput<typeof descriptionSchema>
 /** What a document may say. */
 export type DescriptionInput = v.InferInput<typeof descriptionSchema>
 /** One device, its transport filled in. */
 export type DeviceDescription = Parsed['devices'][number] & { readonly transport: Transport }
 /** A description ready to be built: defaults filled in, sources in object form, every `url` absolute. */
-export type MachineDescription = Omit<Parsed, 'devices' | '$schema'> & {
+export type MachineDescription = Omit<Parsed, 'devices' | '$schema' | 'transport'> & {
+  readonly transport: Transport
   readonly devices: readonly DeviceDescription[]
 }
 
@@ -57,8 +76,10 @@ export function parseDescription(document: unknown, base: string): MachineDescri
   const result = v.safeParse(descriptionSchema, document)
   if (!result.success) throw new DescriptionError(result.issues.map(explain).join('\n'))
   const { $schema, devices, ...rest } = result.output
+  // A BIOS knows only what is on PCI.
+  const transport = rest.transport ?? (rest.bios ? 'pci-transitional' : 'mmio')
   return resolveUrls(
-    { ...rest, devices: devices.map(device => ({ ...device, transport: device.transport ?? rest.transport })) },
+    { ...rest, transport, devices: devices.map(device => ({ ...device, transport: device.transport ?? transport })) },
     base,
     '',
   )

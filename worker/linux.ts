@@ -19,7 +19,7 @@ export interface LinuxRequest extends Pick<LoadOptions, 'openFile' | 'signal'> {
 
 /** Bytes; `total` where it is known. */
 export interface BootProgress {
-  readonly what: 'kernel' | 'initrd'
+  readonly what: 'kernel' | 'initrd' | 'BIOS'
   readonly phase: 'download' | 'unpack' | 'done'
   readonly done: number
   readonly total?: number

@@ -8,7 +8,7 @@ import type { Nic } from './net.ts'
 import { announce, type Place, place, TUNING } from './placement.ts'
 import { type PoweredOn, powerOn, type Slot } from './power-on.ts'
 import { Scheduler } from './scheduler.ts'
-import { Board, type BoardEvents, TripleFault } from './v86.ts'
+import { Board, type BoardEvents, type CdImage, type Firmware, TripleFault } from './v86.ts'
 
 const MIB = 1 << 20
 /** The CPU must be busy for so long, in milliseconds, before anybody suspects a panic. */
@@ -36,6 +36,9 @@ export interface MachineOptions {
   readonly disk: Surroundings['disk']
 }
 
+/** What runs first: a kernel, whose plan is asked for again at every reset, or a BIOS. */
+export type First = (() => BootPlan) | Firmware
+
 /** A console device and how its ports are. */
 interface Terminals {
   device: ConsoleDevice
@@ -62,8 +65,10 @@ export class Machine {
   private readonly terminals = new Map<number, Terminals>()
   private readonly consoleInfos = new Map<string, ConsoleInfo>()
   private board: Board | undefined
-  private plan: (() => BootPlan) | undefined
+  private cdrom: (CdImage & { close?(): void | Promise<void> }) | undefined
+  private first: First | undefined
   private poweredOn: PoweredOn | undefined
+  private unloadFirmware: (() => void) | undefined
   private resetting: Promise<void> | undefined
   private before: MachineState = 'empty'
   private rested = 0
@@ -82,6 +87,7 @@ export class Machine {
   static async create(options: MachineOptions): Promise<Machine> {
     const machine = new Machine(options)
     try {
+      await machine.insertCd()
       const [board] = await Promise.all([machine.makeBoard(), machine.attachAll()])
       machine.board = board
     } catch (error) {
@@ -89,6 +95,12 @@ export class Machine {
       throw error
     }
     return machine
+  }
+
+  private async insertCd() {
+    const { description, disk } = this.options
+    const image = description.cdrom
+    if (image) this.cdrom = await disk({ type: 'block', transport: description.transport, image, readonly: true })
   }
 
   private makeBoard() {
@@ -103,10 +115,11 @@ export class Machine {
         this.serialSpoke = true
         this.output(SERIAL, Uint8Array.of(byte))
       },
+      unreadable: error => this.options.events.problem('The CD cannot be read', (error as Error).message),
       fault: error => this.bug('A device failed', error),
     }
     const { description, wasm } = this.options
-    return Board.create({ memory: description.memory * MIB, wasm }, events)
+    return Board.create({ memory: description.memory * MIB, wasm, cdrom: this.cdrom }, events)
   }
 
   private async attachAll() {
@@ -141,9 +154,8 @@ export class Machine {
 
   // ---- life ----
 
-  /** Starts a kernel. The plan is asked for again at every reset. */
-  start(plan: () => BootPlan) {
-    this.plan = plan
+  start(first: First) {
+    this.first = first
     this.powerOn()
   }
 
@@ -152,8 +164,11 @@ export class Machine {
     this.watch.reset()
     this.serialSpoke = false
     this.rested = performance.now()
-    this.poweredOn = powerOn(board, this.slots, (title, error) => this.bug(title, error))
-    board.load(this.plan!())
+    const first = this.first!
+    const firmware = typeof first !== 'function'
+    this.poweredOn = powerOn(board, this.slots, { firmware, bug: (title, error) => this.bug(title, error) })
+    if (firmware) this.unloadFirmware = board.loadFirmware(first)
+    else board.load(first())
     this.enter('booting')
     this.scheduler.release('stopped')
   }
@@ -171,7 +186,7 @@ export class Machine {
     this.scheduler.release('paused')
   }
 
-  /** Starts the same kernel again from the beginning. */
+  /** Starts the same kernel or BIOS again from the beginning. */
   reset(): Promise<void> {
     this.resetting ??= this.restart().finally(() => {
       this.resetting = undefined
@@ -180,12 +195,11 @@ export class Machine {
   }
 
   private async restart() {
-    if (!this.plan) throw new Error('There is no machine to reset. Boot one first.')
+    if (!this.first) throw new Error('There is no machine to reset. Boot one first.')
     this.scheduler.hold('stopped')
     this.unplug()
-    if (this.board) await this.board.reset()
-    else this.board = await this.makeBoard()
-    if (!this.plan) return // powered off meanwhile
+    if (!(await this.board?.reset())) this.board = await this.makeBoard()
+    if (!this.first) return // powered off meanwhile
     this.scheduler.release('paused')
     this.powerOn()
   }
@@ -199,9 +213,9 @@ export class Machine {
   private async close() {
     this.scheduler.hold('stopped')
     this.unplug()
-    this.plan = this.board = undefined
+    this.first = this.board = undefined
     this.nics.length = 0
-    await Promise.all(this.slots.splice(0).map(({ attachment }) => attachment.close?.()))
+    await Promise.all([...this.slots.splice(0).map(({ attachment }) => attachment.close?.()), this.cdrom?.close?.()])
   }
 
   /** The CPU stands still while anybody holds it: a terminal that is far behind, for one. */
@@ -296,6 +310,7 @@ export class Machine {
 
   private unplug() {
     this.poweredOn?.unplug()
-    this.poweredOn = undefined
+    this.unloadFirmware?.()
+    this.poweredOn = this.unloadFirmware = undefined
   }
 }

@@ -4,8 +4,8 @@ import * as Comlink from 'comlink'
 import wasmUrl from 'v86/build/v86.wasm?url'
 import type { BootRequest, MachineApi, MachineEvent } from './api.ts'
 import { openDisk } from './backends/open-disk.ts'
+import { prepareBoot } from './boot.ts'
 import { ConsoleBridge } from './console-bridge.ts'
-import { prepareLinux } from './linux.ts'
 import { Machine, SERIAL } from './machine.ts'
 
 /** Begins with the worker, so that it is there when the kernel is. */
@@ -66,9 +66,6 @@ async function boot({ machine: description, origin = location.origin, files = {}
   const { signal } = (booting = new AbortController())
   const started = performance.now()
   tell({ type: 'state', state: 'loading' })
-  const { kernel, initrd } = description
-  if (!kernel) throw new Error('This machine names a BIOS, and only kernels can be started. Give it a "kernel".')
-  const memory = description.memory * 2 ** 20
   const openFile = async (url: string) => files[url.replace(/^file:/, '')]
   const progress = (step: Omit<Extract<MachineEvent, { type: 'progress' }>, 'type'>) =>
     tell({ type: 'progress', ...step })
@@ -114,18 +111,18 @@ async function boot({ machine: description, origin = location.origin, files = {}
   })
   // Switched off, or the kernel failed to load, while the machine was being built: it is not kept.
   building.then(async built => void (signal.aborted && (await built.powerOff()))).catch(() => {})
-  const [built, linux] = await Promise.all([
+  const [built, prepared] = await Promise.all([
     building,
-    prepareLinux({ kernel, initrd, memory, openFile, signal, progress }),
+    prepareBoot(description, { openFile, signal, progress }),
   ]).catch(reason => {
     booting?.abort(reason)
     throw reason
   })
   signal.throwIfAborted()
-  Object.assign(phases, linux.phases)
+  Object.assign(phases, prepared.phases)
   machine = built
   const planned = performance.now()
-  machine.start(() => linux.plan(built.cmdline))
+  machine.start(prepared.first(built.cmdline))
   const ready = performance.now()
   phases['into memory'] = ready - planned
 }

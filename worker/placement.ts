@@ -4,7 +4,7 @@ import type { Transport } from './description/device.ts'
 /** Where a device stands in the machine. */
 export type Place =
   | { readonly bus: 'mmio'; readonly legacy: boolean; readonly address: number; readonly irq: number }
-  | { readonly bus: 'pci'; readonly kind: Interface; readonly slot: number; readonly irq: number }
+  | { readonly bus: 'pci'; readonly kind: Interface; readonly slot: number }
 
 const MMIO_BASE = 0xd0000000
 /** A page each, so that a driver that maps its registers maps nobody else's. */
@@ -14,7 +14,7 @@ const MMIO_LENGTH = 0x200
 const MMIO_IRQS = [5, 7, 6, 3, 15, 14, 9, 10, 11]
 /** Below them are v86's host, ISA and VGA functions. */
 const FIRST_SLOT = 4
-/** What the PIIX3's four PIRQ inputs are routed to. */
+/** What the PIIX3's four PIRQ inputs are routed to where no BIOS does it. */
 export const PIRQ_IRQS = [10, 11, 9, 5] as const
 /** Room for BARs, clear of RAM, of v86's video memory and of its ports. */
 export const PCI_RESOURCES = { memory: 0xc0000000, memoryEnd: 0xd0000000, ports: 0xc000, portsEnd: 0xfc00 }
@@ -31,11 +31,11 @@ export function place(transports: readonly Transport[]): Place[] {
       return { bus: 'mmio', legacy: transport === 'mmio-legacy', address: MMIO_BASE + number * MMIO_STEP, irq }
     }
     const slot = FIRST_SLOT + functions++
-    return { bus: 'pci', kind: KINDS[transport], slot, irq: pirq(slot) }
+    return { bus: 'pci', kind: KINDS[transport], slot }
   })
 }
 
-/** INTA# of slot n goes to input n - 1 of the PIIX3, modulo 4. */
+/** The IRQ of INTA# of a slot, as `PirqRouter` joins them. */
 export const pirq = (slot: number) => PIRQ_IRQS[(slot - 1) & 3]!
 
 /** The words that tell Linux of the mmio devices: nothing else would. */

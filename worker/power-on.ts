@@ -5,11 +5,9 @@ import { PciTransport } from '../src/virtio/pci.ts'
 import { CONFIG_PORTS, PciHost } from '../src/virtio/pci-host.ts'
 import type { DeviceDescription } from './description.ts'
 import type { Attachment } from './device-types.ts'
+import { PirqRouter } from './pirq.ts'
 import { PCI_RESOURCES, PIRQ_IRQS, type Place, pirq } from './placement.ts'
 import type { Board } from './v86.ts'
-
-/** The interrupt routing registers of the PIIX3, as the configuration address names them. */
-const PIRQ_ROUTES = 0x80000860
 
 /** A described device, its place and its host side. */
 export interface Slot {
@@ -26,17 +24,17 @@ export interface PoweredOn {
   unplug(): void
 }
 
-/** Does what a BIOS would have done: makes the devices, puts each where it belongs, and routes their interrupts. */
-export function powerOn(board: Board, slots: readonly Slot[], bug: (title: string, error: unknown) => void): PoweredOn {
+export interface PowerOnOptions {
+  /** A BIOS will run: it gives the PCI functions their places and routes their interrupts. Otherwise that is done here. */
+  readonly firmware: boolean
+  bug(title: string, error: unknown): void
+}
+
+/** Makes the devices and puts each where it belongs. */
+export function powerOn(board: Board, slots: readonly Slot[], { firmware, bug }: PowerOnOptions): PoweredOn {
   const undo: (() => void)[] = []
-  const bridge = board.ports(CONFIG_PORTS, 8)
-  bridge.write(0, 4, PIRQ_ROUTES)
-  bridge.write(
-    4,
-    4,
-    PIRQ_IRQS.reduce((word, irq, i) => word | (irq << (8 * i)), 0),
-  )
-  const host = new PciHost(bridge)
+  const router = new PirqRouter(board.ports(CONFIG_PORTS, 8), irq => board.line(irq))
+  const host = new PciHost(router)
   undo.push(board.mapPorts(CONFIG_PORTS, host))
   const cores = slots.map(({ description, place, attachment }) => {
     const device = attachment.device()
@@ -45,18 +43,21 @@ export function powerOn(board: Board, slots: readonly Slot[], bug: (title: strin
       mask: maskOf(description, device),
       onBug: error => bug(`The ${device.spec.name} device failed`, error),
     }
-    const line = board.line(place.irq)
     if (place.bus === 'mmio') {
-      const transport = new MmioTransport(device, { ...common, line, legacy: place.legacy })
+      const transport = new MmioTransport(device, { ...common, line: board.line(place.irq), legacy: place.legacy })
       undo.push(board.mapMemory(place.address, transport))
       return transport.core
     }
+    const line = router.line(place.slot)
     const transport = new PciTransport(device, { ...common, line, kind: place.kind, spaces: board })
     host.plug(place.slot, transport.function)
     undo.push(() => host.unplug(place.slot))
     return transport.core
   })
-  host.configure({ ...PCI_RESOURCES }, pirq)
+  if (!firmware) {
+    router.configure(PIRQ_IRQS)
+    host.configure({ ...PCI_RESOURCES }, pirq)
+  }
   return {
     cores,
     unplug() {

@@ -67,6 +67,9 @@ export interface Cpu {
   update_state_flags(): void
   reset_cpu(): void
 
+  /** Files for a BIOS to find by QEMU's fw_cfg device. */
+  readonly option_roms: { readonly name: string; readonly data: Uint8Array }[]
+
   /** By bus, device and function. What is missing is not on the bus. */
   readonly devices: { readonly pci: { readonly devices: (PciDevice | undefined)[]; readonly device_spaces: unknown[] } }
 
@@ -79,6 +82,10 @@ export interface Cpu {
   /** Called when the guest pulls the reset line: keyboard controller, port 0xCF9. */
   reboot_internal(): void
 }
+
+import type { V86Options } from 'v86'
+/** The declarations know only images v86 opens itself; what has `load`, `get` and `set` will do as well. */
+export type V86Image = NonNullable<V86Options['cdrom']>
 
 /** The object behind the public one. */
 export interface Emulator {

@@ -4,7 +4,7 @@ import type { BootPlan, SegmentRegister } from '../src/boot/plan.ts'
 import type { AddressSpaces, GuestMemory, InterruptLine, Window } from '../src/virtio/machine.ts'
 import { SharedInterrupt } from './interrupt-lines.ts'
 import { MemoryWindows } from './memory-windows.ts'
-import type { Cpu, Emulator, PortEntry } from './v86-internals.d.ts'
+import type { Cpu, Emulator, PortEntry, V86Image } from './v86-internals.d.ts'
 
 /** v86's memory map is made of blocks this long. */
 const BLOCK_SHIFT = 17
@@ -16,8 +16,14 @@ const COLD_INSTRUCTIONS = 24_000_000
 const JIT_DISABLED = 0
 /** In the interrupt controller's fields: which lines are level-triggered. */
 const ELCR = 10
-/** Video memory and firmware: not RAM, whatever the processor finds there. */
-const HOLE = { start: 0xa0000, end: 0x100000 }
+/** Firmware ends where the first 32 bits of addresses do. v86’s host bridge says that its copy in RAM is there already, below 1 MiB. */
+const FIRMWARE = { end: 2 ** 32, shadowEnd: 0x100000, shadowLength: 0x40000 }
+/** Where v86's VGA function has its ROM. */
+const VGA_ROM = 0xfeb00000
+/** Tells SeaBIOS to copy its screen to a serial port, and to take keys from it: the port's number. */
+const SERIAL_CONSOLE = { name: 'etc/sercon-port', data: Uint8Array.of(0xf8, 0x03) }
+/** Video memory and, unless a BIOS makes it its own RAM, what lies above it: not RAM, whatever the processor finds there. */
+const HOLE = { start: 0xa0000, videoEnd: 0xc0000, end: 0x100000 }
 
 /** The processor met an exception that it could not deliver, nor the one about that. It needs a new board. */
 export class TripleFault extends Error {
@@ -29,8 +35,23 @@ export interface BoardOptions {
   readonly memory: number
   /** `v86.wasm`, compiled. */
   readonly wasm: WebAssembly.Module
+  /** What is in the CD drive; without it there is no drive. A board with one cannot be reset, only replaced. */
+  readonly cdrom?: CdImage | undefined
   /** Leaves v86 its own way of giving up the thread, for `runItself`. */
   readonly ownYield?: boolean
+}
+
+/** A CD, read-only. A read fails by throwing or rejecting. */
+export interface CdImage {
+  /** In bytes. */
+  readonly capacity: number
+  read(offset: number, target: Uint8Array): void | Promise<void>
+}
+
+/** A BIOS for i440FX boards, and one for the display. */
+export interface Firmware {
+  readonly bios: Uint8Array
+  readonly vga?: Uint8Array | undefined
 }
 
 /** What happens on the board without anybody asking. Called while the CPU runs: note it, act after the slice. */
@@ -43,13 +64,15 @@ export interface BoardEvents {
   reset(): void
   /** A byte on the first serial port. */
   serial(byte: number): void
+  /** The CD could not be read; the guest goes on waiting for it, and will give up. */
+  unreadable?(error: unknown): void
   /** A device failed in a way it should not: our bug. */
   fault(error: unknown): void
 }
 
 /** The mainboard: v86's CPU, RAM, interrupt controller and address spaces, without a BIOS and with nobody's schedule but ours. */
 export class Board implements AddressSpaces {
-  readonly memory: GuestMemory
+  readonly memory: BoardMemory
   /** Runs on v86's own schedule instead of in slices, to be measured against; with `ownYield`. */
   runItself?: () => void
   private readonly windows = new MemoryWindows()
@@ -66,7 +89,7 @@ export class Board implements AddressSpaces {
   private constructor(
     private readonly cpu: Cpu,
     private readonly events: BoardEvents,
-    private readonly restart: () => Promise<void>,
+    private readonly restart: (() => Promise<void>) | undefined,
     private readonly typeSerial: (bytes: Uint8Array) => void,
   ) {
     this.memory = new BoardMemory(cpu)
@@ -84,7 +107,7 @@ export class Board implements AddressSpaces {
     }
   }
 
-  static async create({ memory, wasm, ownYield = false }: BoardOptions, events: BoardEvents): Promise<Board> {
+  static async create({ memory, wasm, cdrom, ownYield = false }: BoardOptions, events: BoardEvents): Promise<Board> {
     const V86 = await loadV86(ownYield)
     const emulator = new V86({
       wasm_fn: async imports => {
@@ -98,13 +121,15 @@ export class Board implements AddressSpaces {
       disable_mouse: true,
       disable_speaker: true,
       net_device: { type: 'none' as 'ne2k' },
+      ...(cdrom && { cdrom: cdBuffer(cdrom, events) as unknown as V86Image }),
     })
     await new Promise<void>(resolve => emulator.add_listener('emulator-loaded', () => resolve()))
     const { cpu } = (emulator as unknown as Emulator).v86
+    cpu.option_roms.push(SERIAL_CONSOLE)
     // Its IDE controller is there even without disks, with BARs that its own restore trips over.
     const { pci } = cpu.devices
     for (const [id, device] of pci.devices.entries()) {
-      if (device?.pci_bars.includes(undefined)) pci.devices[id] = pci.device_spaces[id] = undefined
+      if (!cdrom && device?.pci_bars.includes(undefined)) pci.devices[id] = pci.device_spaces[id] = undefined
     }
     // RAM is cleared by us, page by page: v86's way would pack and unpack all of it.
     cpu.pack_memory = () => ({
@@ -112,11 +137,13 @@ export class Board implements AddressSpaces {
       packed_memory: new Uint8Array(0),
     })
     cpu.unpack_memory = () => {}
-    const powerOn = await emulator.save_state()
-    const restart = () => {
-      cpu.reset_cpu()
-      return emulator.restore_state(powerOn.slice(0)) // devices keep views of what they are given
-    }
+    const powerOn = cdrom ? undefined : await emulator.save_state()
+    const restart =
+      powerOn &&
+      (() => {
+        cpu.reset_cpu()
+        return emulator.restore_state(powerOn.slice(0)) // devices keep views of what they are given
+      })
     emulator.add_listener('serial0-output-byte', byte => events.serial(byte))
     const listen = emulator.add_listener as (this: unknown, event: string, listener: () => void) => void
     listen.call(emulator, 'cpu-event-halt', () => events.halted())
@@ -129,11 +156,26 @@ export class Board implements AddressSpaces {
     return board
   }
 
-  /** Back to power-on: registers, v86's devices, and zeroes in RAM. Windows and ports of ours stay mapped. */
-  async reset(): Promise<void> {
+  /** Back to power-on: registers, v86's devices, and zeroes in RAM. Windows and ports of ours stay mapped. False: it cannot be. */
+  async reset(): Promise<boolean> {
+    if (!this.restart) return false
     await this.restart()
     this.interrupted = false
-    ;(this.memory as BoardMemory).clear()
+    this.memory.clear()
+    return true
+  }
+
+  /** Puts a BIOS in place; the next slice begins with its first instruction. Returns what takes it away again. */
+  loadFirmware({ bios, vga }: Firmware): () => void {
+    const shadow = bios.subarray(-FIRMWARE.shadowLength)
+    this.memory.write(FIRMWARE.shadowEnd - shadow.length, shadow)
+    this.memory.holeEnd = HOLE.videoEnd
+    const undo = [this.mapMemory(FIRMWARE.end - bios.length, readOnly(bios))]
+    if (vga) undo.push(this.mapMemory(VGA_ROM, readOnly(vga)))
+    return () => {
+      for (const unmap of undo) unmap()
+      this.memory.holeEnd = HOLE.end
+    }
   }
 
   /** Puts a kernel in place; the next slice begins with its first instruction. */
@@ -365,6 +407,7 @@ export class Board implements AddressSpaces {
 class BoardMemory implements GuestMemory {
   readonly size: number
   private readonly base: number
+  holeEnd = HOLE.end
   private bytes!: Uint8Array<ArrayBuffer>
   private data!: DataView<ArrayBuffer>
 
@@ -388,7 +431,7 @@ class BoardMemory implements GuestMemory {
 
   has(address: number, length: number) {
     const end = address + length
-    return address >= 0 && length >= 0 && end <= this.size && (end <= HOLE.start || address >= HOLE.end)
+    return address >= 0 && length >= 0 && end <= this.size && (end <= HOLE.start || address >= this.holeEnd)
   }
 
   slice(address: number, length: number) {
@@ -434,6 +477,37 @@ const undeliverable = (error: unknown) =>
   (error instanceof WebAssembly.RuntimeError && error.message.startsWith('unreachable')) ||
   error instanceof RangeError ||
   (error instanceof Error && error.name === 'InternalError')
+
+const readOnly = (bytes: Uint8Array): Window => ({
+  length: bytes.length,
+  read(offset, size) {
+    let value = 0
+    for (let i = size; i--; ) value = value * 256 + (bytes[offset + i] ?? 0)
+    return value
+  },
+  write() {},
+})
+
+/** What v86 wants of a disk image. Bytes always come later, so that no interrupt is raised inside an instruction. */
+function cdBuffer(image: CdImage, events: BoardEvents) {
+  return {
+    byteLength: image.capacity,
+    onload: undefined as ((event: object) => void) | undefined,
+    load() {
+      this.onload?.({})
+    },
+    async get(start: number, length: number, done: (bytes: Uint8Array) => void) {
+      const bytes = new Uint8Array(length)
+      try {
+        await image.read(start, bytes)
+        done(bytes)
+      } catch (error) {
+        events.unreadable?.(error)
+      }
+    },
+    set() {},
+  }
+}
 
 const once = (work: () => void) => {
   let done = false

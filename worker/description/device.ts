@@ -18,7 +18,7 @@ export const wholeNumber = (least: number, most: number) =>
     v.maxValue(most, `must be at most ${most}`),
   )
 
-const url = v.pipe(v.string(), v.nonEmpty('is empty: give a URL, or file:NAME for a file of yours'))
+export const url = v.pipe(v.string(), v.nonEmpty('is empty: give a URL, or file:NAME for a file of yours'))
 
 /** The entries of a source given as an object, for schemas that add their own. */
 export const sourceEntries = {
