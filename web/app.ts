@@ -3,7 +3,7 @@ import { customElement, query, state } from 'lit/decorators.js'
 import { BootEvent } from './boot-event.ts'
 import './machine-screen.ts'
 import type { MachineScreen } from './machine-screen.ts'
-import { type Wish, wishOf, wishOfFiles } from './request.ts'
+import { type Wish, wishOf, wishOfFiles, wishOfMedium } from './request.ts'
 import { Session } from './session.ts'
 import './start-screen.ts'
 import type { StartScreen } from './start-screen.ts'
@@ -99,9 +99,12 @@ export class App extends LitElement {
     if (this.wish) return
     const files = [...event.dataTransfer.files]
     const description = files.find(file => file.name.endsWith('.json'))
-    if (!description) return this.start?.take(files)
     try {
-      await this.#boot(new BootEvent(await wishOfFiles(description, files, document.baseURI)))
+      const wish = description
+        ? await wishOfFiles(description, files, document.baseURI)
+        : await wishOfMedium(files, document.baseURI)
+      if (wish) await this.#boot(new BootEvent(wish))
+      else this.start?.take(files)
     } catch (error) {
       this.start?.complain(messageOf(error))
     }
@@ -114,7 +117,7 @@ export class App extends LitElement {
           ? html`<machine-screen .session=${this.#session} .wish=${this.wish}></machine-screen>`
           : html`<start-screen></start-screen>`
       }
-      ${this.dropping ? html`<div class="drop-here">Drop a kernel, an initrd, or a machine description</div>` : nothing}
+      ${this.dropping ? html`<div class="drop-here">Drop a kernel, an initrd, a CD or disk image, or a machine description</div>` : nothing}
     `
   }
 }

@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from 'vitest'
-import { ownMachine, queryOf, wishOf, wishOfFiles } from './request.ts'
+import { ownMachine, queryOf, wishOf, wishOfFiles, wishOfMedium } from './request.ts'
 
 const base = 'https://ringlet.example/some/path/'
 const own = { kernel: 'bzImage', cmdline: 'quiet', memory: 128, transport: 'pci' } as const
@@ -27,6 +27,47 @@ test('?machine=… is fetched, and its URLs start from the description', async (
   expect(fetched.mock.calls[0]?.[0]).toBe(`${base}machines/mine.json`)
   expect(wish?.machine.kernel?.url).toBe(`${base}guest/bzImage`)
   expect(wish?.machine.devices[0]?.transport).toBe('pci')
+})
+
+test('?cdrom=… boots by the site’s BIOS, or by another', async () => {
+  const machine = async (query: string) => (await wishOf(new URLSearchParams(query), base))?.machine
+  expect(await machine('cdrom=https://mirror.example/debian.iso')).toMatchObject({
+    name: 'debian.iso',
+    bios: { url: `${base}bios/bios-256k.bin` },
+    cdrom: { url: 'https://mirror.example/debian.iso' },
+  })
+  expect(await machine('cdrom=/a.iso&bios=/b.bin')).toMatchObject({ bios: { url: 'https://ringlet.example/b.bin' } })
+  expect((await machine('cdrom=/a.iso&kernel=k'))?.bios).toBeUndefined()
+})
+
+test('who asks for a BIOS does not get the kernel of the description', async () => {
+  const document = '{"kernel": "k", "initrd": "i", "cmdline": "quiet", "memory": 64}'
+  vi.spyOn(globalThis, 'fetch').mockImplementation(async () => new Response(document))
+  const wish = await wishOf(new URLSearchParams('machine=m.json&bios=b.bin'), base)
+  expect(wish?.machine).toMatchObject({ memory: 64, bios: { url: `${base}b.bin` }, cmdline: '' })
+  expect(wish?.machine.kernel).toBeUndefined()
+})
+
+test('a dropped CD or disk image boots by the site’s BIOS; kernels and anything else do not', async () => {
+  const image = (name: string, ...marks: [number, string][]) => {
+    const bytes = new Uint8Array(40_000)
+    for (const [at, text] of marks)
+      bytes.set(
+        Uint8Array.from(text, c => c.charCodeAt(0)),
+        at,
+      )
+    return new File([bytes], name)
+  }
+  const bootable: [number, string] = [0x1fe, '\x55\xaa']
+  const cd = await wishOfMedium([image('d.iso', [0x8001, 'CD001'], bootable)], base)
+  expect(cd?.machine).toMatchObject({ bios: { url: `${base}bios/bios-256k.bin` }, cdrom: { url: 'file:d.iso' } })
+  const disk = await wishOfMedium([image('d.img', bootable)], base)
+  expect(disk?.machine.devices[0]).toMatchObject({ type: 'block', image: { url: 'file:d.img' } })
+  expect(disk?.machine.cdrom).toBeUndefined()
+  expect(Object.keys(disk?.files ?? {})).toEqual(['d.img'])
+  const kernel = image('bzImage', bootable, [0x202, 'HdrS'])
+  for (const files of [[kernel], [image('x')], [image('a.img', bootable), kernel]])
+    expect(await wishOfMedium(files, base)).toBeUndefined()
 })
 
 test('a transport that does not exist is refused by name', async () => {

@@ -1,4 +1,5 @@
-import { describeMachine, fromQuery, readDocument } from '../worker/description/request.ts'
+import { isBootable, isCd } from '../src/boot/recognise.ts'
+import { describeMachine, fromQuery, readDocument, SITE_BIOS } from '../worker/description/request.ts'
 import {
   type DescriptionInput,
   type MachineDescription,
@@ -33,7 +34,9 @@ export async function wishOf(query: URLSearchParams, base: string): Promise<Wish
   if (!request) return undefined
   const { document } = request
   const wish = { machine: await describeMachine(request), ...(document && { origin: new URL(document).origin }) }
-  return document ? wish : { machine: { name: nameOf(query.get('kernel') ?? ''), ...wish.machine } }
+  return document
+    ? wish
+    : { machine: { name: nameOf(query.get('kernel') ?? query.get('cdrom') ?? ''), ...wish.machine } }
 }
 
 /** A description picked or dropped, with the files it calls `file:NAME`. Fails with an Error fit to be shown. */
@@ -43,6 +46,27 @@ export async function wishOfFiles(description: File, files: readonly File[], bas
     machine: parseDescription(document, base),
     files: Object.fromEntries(files.map(file => [file.name, file])),
   }
+}
+
+/** A machine for a CD or a disk that boots by a BIOS; undefined for files that are neither. */
+export async function wishOfMedium(files: readonly File[], base: string): Promise<Wish | undefined> {
+  const [file, more] = files
+  if (!file || more) return undefined
+  const start = new Uint8Array(await file.slice(0, 0x8800).arrayBuffer())
+  const medium = isCd(start) ? 'cdrom' : isBootable(start) ? 'disk' : undefined
+  if (!medium) return undefined
+  const url = `file:${file.name}`
+  const document: DescriptionInput = {
+    name: file.name,
+    bios: new URL(SITE_BIOS, base).href,
+    ...(medium === 'cdrom' && { cdrom: url }),
+    devices: [
+      ...(medium === 'disk' ? [{ type: 'block' as const, image: url }] : []),
+      { type: 'console' },
+      { type: 'entropy' },
+    ],
+  }
+  return { machine: parseDescription(document, base), files: { [file.name]: file } }
 }
 
 /** Fails with `DescriptionError`. */

@@ -24,6 +24,15 @@ describe('a machine description', () => {
     const { devices: parsed } = parseDescription({ kernel: 'k', transport: 'pci', devices }, base)
     expect(parsed.map(({ transport }) => transport)).toEqual(['pci', 'pci-legacy'])
   })
+  it('puts devices where a BIOS finds them, unless told otherwise', () => {
+    const transports = (more: object) =>
+      parseDescription({ bios: 'seabios.bin', ...more }, base).devices.map(({ transport }) => transport)
+    expect(transports({})).toEqual(['pci-transitional', 'pci-transitional'])
+    expect(transports({ transport: 'pci' })).toEqual(['pci', 'pci'])
+    expect(parseDescription({ bios: 'seabios.bin' }, base).bios).toEqual({
+      url: 'https://example.org/machines/seabios.bin',
+    })
+  })
   it('resolves every URL against itself, and leaves the user’s files', () => {
     const sha256 = 'a'.repeat(64)
     const document = { bios: { url: '/bios.bin', vga: { url: 'vga.bin', sha256 } }, cdrom: 'file:disc.iso' }

@@ -4,7 +4,7 @@ import { BootError } from '../src/boot/plan.ts'
 import { describeFile } from '../src/boot/recognise.ts'
 import type { FileSource } from './description.ts'
 import type { BootProgress } from './linux.ts'
-import { type LoadOptions, load } from './loader.ts'
+import { LoadError, type LoadOptions, load } from './loader.ts'
 import type { Firmware } from './v86.ts'
 
 export interface FirmwareRequest extends Pick<LoadOptions, 'openFile' | 'signal'> {
@@ -20,10 +20,16 @@ const FAR_JUMP = 0xea
 /** PCI Firmware Specification 3.0, §5.1: an option ROM's first two bytes. */
 const OPTION_ROM = [0x55, 0xaa]
 
+const fetched = (source: FileSource, options: LoadOptions) =>
+  load(source, options).catch(error => {
+    if (error instanceof LoadError) error.message += ' "npm run bios" puts SeaBIOS into the site’s folder bios/.'
+    throw error
+  })
+
 /** Fails with `LoadError` or `BootError`, or with the signal's reason. */
 export async function prepareFirmware({ bios, progress, ...options }: FirmwareRequest): Promise<Firmware> {
   const [image, vga] = await Promise.all([
-    load(bios, {
+    fetched(bios, {
       ...options,
       what: 'the BIOS',
       progress: (done, total) =>

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Window } from '../src/virtio/machine.ts'
+import { SharedInterrupt } from './interrupt-lines.ts'
 import { PirqRouter } from './pirq.ts'
 
 function rig() {
@@ -14,7 +15,11 @@ function rig() {
     },
   }
   const up = new Set<number>()
-  const router = new PirqRouter(bridge, irq => ({ set: level => void (level ? up.add(irq) : up.delete(irq)) }))
+  const irqs = Array.from(
+    { length: 16 },
+    (_, irq) => new SharedInterrupt(level => void (level ? up.add(irq) : up.delete(irq))),
+  )
+  const router = new PirqRouter(bridge, irq => irqs[irq]!.line())
   return { router, up: () => [...up].sort((a, b) => a - b) }
 }
 

@@ -63,6 +63,7 @@ export class PirqRouter implements Window {
   }
 
   private route() {
+    this.bridge.write(0, 4, this.address) // v86's bridge looks at a register only when it is addressed
     const routes = this.bridge.read(4, 4)
     this.inputs.forEach((input, index) => {
       const route = (routes >>> (8 * index)) & 0xff

@@ -1,5 +1,7 @@
 /** What a file is by its first bytes, in words: for telling somebody what they took for a kernel. */
 
+import { isBzImage } from './bzimage.ts'
+
 /** How the kernel's own unpacker tells them apart (lib/decompress.c); lz4 is the legacy frame only. */
 const compressions = {
   gzip: [0x1f, 0x8b],
@@ -21,9 +23,18 @@ export function compressionOf(bytes: Uint8Array): Compression | undefined {
   return (Object.keys(compressions) as Compression[]).find(name => has(bytes, 0, compressions[name]))
 }
 
+const CD = { at: 0x8001, magic: ascii('CD001') }
+const BOOT_SECTOR = { at: 0x1fe, magic: [0x55, 0xaa] }
+
+/** An ISO 9660 image, by its first 34 KiB. */
+export const isCd = (bytes: Uint8Array): boolean => has(bytes, CD.at, CD.magic)
+/** A disk image whose first sector a BIOS would start. Old kernels began with one, too. */
+export const isBootable = (bytes: Uint8Array): boolean =>
+  has(bytes, BOOT_SECTOR.at, BOOT_SECTOR.magic) && !isBzImage(bytes)
+
 const others: readonly (readonly [words: string, at: number, magic: readonly number[]])[] = [
   ['a cpio archive, which is an initrd rather than a kernel', 0, ascii('07070')],
-  ['an ISO image: give it as "cdrom" with a "bios" to start from', 0x8001, ascii('CD001')],
+  ['an ISO image: give it as "cdrom" with a "bios" to start from', CD.at, CD.magic],
   ['a qcow2 disk image', 0, [...ascii('QFI'), 0xfb]],
   ['a squashfs file system', 0, ascii('hsqs')],
   ['an ext2/3/4 file system', 0x438, [0x53, 0xef]],
@@ -38,7 +49,7 @@ const others: readonly (readonly [words: string, at: number, magic: readonly num
   ['a tar archive: unpack it first', 257, ascii('ustar')],
   ['a Git LFS pointer instead of the file itself', 0, ascii('version https://git-lfs')],
   ['an EFI or Windows program (PE)', 0, ascii('MZ')],
-  ['a boot sector or disk image', 0x1fe, [0x55, 0xaa]],
+  ['a boot sector or disk image: give it as a disk with a "bios" to start from', BOOT_SECTOR.at, BOOT_SECTOR.magic],
 ]
 
 /** Whether it is an HTML page, which is what many servers answer for a file they do not have. */

@@ -1,7 +1,10 @@
-/** Which machine an address asks for: `?machine=URL`, `?kernel=…&initrd=…&cmdline=…&memory=…&transport=…`, or both. */
+/** Which machine an address asks for: `?machine=URL`, `?kernel=…&initrd=…&cmdline=…`, `?cdrom=…&bios=…`, or changes to one. */
 
 import { DescriptionError, type DescriptionInput, type MachineDescription, parseDescription } from '../description.ts'
 import { type LoadOptions, load } from '../loader.ts'
+
+/** Where a site has its BIOS, if it has one. */
+export const SITE_BIOS = 'bios/bios-256k.bin'
 
 export interface MachineRequest {
   /** Where the document is, absolute; without it the overrides are all there is. */
@@ -23,16 +26,19 @@ export function fromQuery(query: URLSearchParams, base: string, fallback: string
     return new URL(value, base).href
   }
   const memory = query.get('memory')
+  const [kernel, cdrom] = [url('kernel'), url('cdrom')]
+  const bios =
+    url('bios') ?? (cdrom !== null && !kernel && !query.get('machine') ? new URL(SITE_BIOS, base).href : null)
   const overrides = Object.fromEntries(
     Object.entries({
-      kernel: url('kernel'),
+      ...{ kernel, bios, cdrom },
       initrd: url('initrd'),
       cmdline: query.get('cmdline'),
       memory: memory === null || !Number.isFinite(Number(memory)) ? memory : Number(memory),
       transport: query.get('transport'),
     }).filter(([, value]) => value !== null),
   )
-  const document = url('machine') ?? (overrides['kernel'] ? null : new URL(fallback, base).href)
+  const document = url('machine') ?? (kernel || bios ? null : new URL(fallback, base).href)
   if (!query.get('machine') && Object.keys(overrides).length === 0) return undefined
   return { overrides, ...(document !== null && { document }) }
 }
@@ -48,7 +54,12 @@ export async function describeMachine(request: MachineRequest, options: Options 
   const { devices } = json
   // Who asks for a transport asks for it everywhere.
   const everywhere = 'transport' in overrides && Array.isArray(devices) && { devices: devices.map(withoutTransport) }
-  return parseDescription({ ...json, ...everywhere, ...overrides }, document)
+  // A machine starts with one thing: who names another names it instead.
+  const instead = {
+    ...('kernel' in overrides && { bios: undefined }),
+    ...('bios' in overrides && { kernel: undefined, initrd: undefined, cmdline: undefined }),
+  }
+  return parseDescription({ ...json, ...everywhere, ...instead, ...overrides }, document)
 }
 
 /** A JSON document as it is. Fails with `LoadError` or `DescriptionError`. */
