@@ -3,6 +3,7 @@ import { forceCloseDatabase } from 'fake-indexeddb'
 import fc from 'fast-check'
 import { afterEach, expect, type MockInstance, test, vi } from 'vitest'
 import { CrashModel, steps } from '../../test/disk/crash-model.ts'
+import { BlockCache } from './block-cache.ts'
 import { BLOCK, BlockState, StorageFullError } from './block-store.ts'
 import { IndexedDbStore } from './indexeddb.ts'
 
@@ -141,4 +142,86 @@ test('the state of every block is known again after opening', async () => {
   expect(await readBlock(third, 20_001)).toBe(9)
   await third.clear()
   expect((await IndexedDbStore.open(name)).state(20_000)).toBe(0)
+})
+
+test('what was read or stored lately is read again within the call, up to a limit', async () => {
+  const name = fresh()
+  const store = await IndexedDbStore.open(name, { idle: 0, cache: 2 })
+  store.write(0, block(1, 3))
+  await store.flush()
+  const now = (store: IndexedDbStore, number: number) => store.readNow(number * BLOCK, new Uint8Array(BLOCK))
+  expect([0, 1, 2].map(number => now(store, number))).toEqual([false, true, true])
+  await store.close()
+  const again = await IndexedDbStore.open(name, { idle: 0, cache: 2 })
+  expect(now(again, 1)).toBe(false)
+  expect(await readBlock(again, 1)).toBe(1)
+  expect(now(again, 1)).toBe(true)
+  again.write(1, block(9))
+  await again.flush()
+  expect(await readBlock(again, 1)).toBe(9)
+  await again.clear()
+  expect(now(again, 1)).toBe(false)
+})
+
+test('a block that is written while it is fetched is not remembered as it was', async () => {
+  const name = fresh()
+  const store = await IndexedDbStore.open(name, { idle: 0, cache: 0 })
+  store.write(0, block(1))
+  await store.close()
+  const again = await IndexedDbStore.open(name, { idle: 0 })
+  const fetching = readBlock(again, 0)
+  await Promise.resolve()
+  again.write(0, block(2))
+  again.mark(0, 1, BlockState.ZERO)
+  again.write(0, block(3))
+  await Promise.all([again.flush(), fetching])
+  expect(await readBlock(again, 0)).toBe(3)
+})
+
+test('blocks in memory are let go of once nobody reads', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  try {
+    const cache = new BlockCache(8, 1000)
+    cache.put(1, block(1))
+    vi.advanceTimersByTime(900)
+    expect(cache.get(1)).toBeDefined()
+    vi.advanceTimersByTime(1000)
+    expect(cache.size).toBe(1)
+    vi.advanceTimersByTime(1000)
+    expect(cache.size).toBe(0)
+  } finally {
+    vi.useRealTimers()
+  }
+})
+
+test('reads through a small cache equal a model disk, whatever is written meanwhile', async () => {
+  const blocks = 6
+  const step = fc.tuple(
+    fc.constantFrom('read', 'write', 'mark', 'flush'),
+    fc.nat(blocks - 1),
+    fc.integer({ min: 1, max: 250 }),
+  )
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.nat(4), async (steps, cache) => {
+      const store = await IndexedDbStore.open(fresh(), { idle: 0, gather: 3, cache })
+      const model = new Array<number>(blocks).fill(0)
+      const waits: Promise<unknown>[] = []
+      for (const [what, number, value] of steps) {
+        if (what === 'write') waits.push(Promise.resolve(store.write(number, block((model[number] = value)))))
+        else if (what === 'mark') {
+          store.mark(number, 1, BlockState.ZERO)
+          model[number] = 0
+        } else if (what === 'flush') waits.push(Promise.resolve(store.flush()))
+        else if (value % 2) await Promise.resolve()
+        else if (model[number]) {
+          const read = readBlock(store, number)
+          if (value % 4) expect(await read).toBe(model[number])
+          else waits.push(read)
+        }
+      }
+      await Promise.all(waits)
+      for (const [number, value] of model.entries()) if (value) expect(await readBlock(store, number)).toBe(value)
+      await store.close()
+    }),
+  )
 })

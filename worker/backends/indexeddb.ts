@@ -1,5 +1,6 @@
-import { type DBSchema, type IDBPDatabase, type IDBPObjectStore, openDB } from 'idb'
+import { type DBSchema, type IDBPDatabase, type IDBPObjectStore, openDB, unwrap } from 'idb'
 import { BackendError } from '../../src/virtio/machine.ts'
+import { BlockCache } from './block-cache.ts'
 import { BLOCK, BlockState, type BlockStore, pieces, storageError } from './block-store.ts'
 
 const { ABSENT, ZERO, DATA } = BlockState
@@ -22,7 +23,12 @@ export interface IndexedDbOptions {
   readonly limit?: number
   /** Milliseconds after which unwritten blocks are written out though nobody asks. 0: never. */
   readonly idle?: number
+  /** In blocks: so many are kept in memory while the disk is being read. */
+  readonly cache?: number
+  /** Milliseconds without a read after which they are let go of. 0: never. */
+  readonly cacheIdle?: number
 }
+const defaults: Required<IndexedDbOptions> = { gather: 256, limit: 4096, idle: 1000, cache: 16384, cacheIdle: 15_000 }
 
 /** Bytes to be written, or nothing: a block of zeroes (ZERO) or none (ABSENT). */
 type Change = Uint8Array<ArrayBuffer> | typeof ZERO | typeof ABSENT
@@ -46,6 +52,7 @@ export class IndexedDbStore implements BlockStore {
   private soft = false
   private count = 0
   private reads: Read[] = []
+  private readonly cache: BlockCache
   private timer: ReturnType<typeof setTimeout> | undefined
   private closed = false
 
@@ -54,12 +61,14 @@ export class IndexedDbStore implements BlockStore {
     private db: IDBPDatabase<Schema>,
     private readonly states: Uint8Array[],
     private readonly options: Required<IndexedDbOptions>,
-  ) {}
+  ) {
+    this.cache = new BlockCache(options.cache, options.cacheIdle)
+  }
 
   static async open(name: string, options: IndexedDbOptions = {}): Promise<IndexedDbStore> {
     try {
       const db = await connect(name)
-      const store = new IndexedDbStore(name, db, [], { gather: 256, limit: 4096, idle: 1000, ...options })
+      const store = new IndexedDbStore(name, db, [], { ...defaults, ...options })
       store.generation = (await db.get('meta', 'generation')) ?? 0
       let from = Number.NEGATIVE_INFINITY
       for (
@@ -137,6 +146,7 @@ export class IndexedDbStore implements BlockStore {
       throw storageError('resetting the disk', error)
     }
     this.generation++
+    this.cache.clear()
     this.states.length = 0
     this.count = 0
   }
@@ -147,17 +157,20 @@ export class IndexedDbStore implements BlockStore {
     } finally {
       this.closed = true
       clearTimeout(this.timer)
+      this.cache.clear()
       this.db.close()
     }
   }
 
   private recent(block: number): Uint8Array | undefined {
     const change = this.gathered.get(block) ?? this.committing.get(block)
+    if (change === undefined) return this.cache.get(block)
     return change instanceof Uint8Array ? change : undefined
   }
 
   private change(block: number, change: Change) {
     this.gathered.set(block, change)
+    this.cache.drop(block)
     this.setState(block, stateOf(change))
   }
 
@@ -218,15 +231,18 @@ export class IndexedDbStore implements BlockStore {
   private async store(durability: 'strict' | 'relaxed', again = true): Promise<void> {
     try {
       const tx = this.db.transaction(['blocks', 'meta'], 'readwrite', { durability })
-      quiet(tx.done)
-      const blocks = tx.objectStore('blocks')
+      tx.done.catch(() => {}) // told where it is awaited
+      // A request that fails aborts its transaction, and the transaction says why: the requests themselves need no promises.
+      const blocks = unwrap(tx.objectStore('blocks'))
       for (const [block, change] of this.committing) this.put(blocks, block, change)
       const generation = this.generation + 1
-      quiet(tx.objectStore('meta').put(generation, 'generation'))
+      unwrap(tx.objectStore('meta')).put(generation, 'generation')
       tx.commit()
       await tx.done
       this.generation = generation
       this.soft = durability === 'relaxed'
+      for (const [block, change] of this.committing)
+        if (change instanceof Uint8Array && !this.gathered.has(block)) this.cache.put(block, change)
     } catch (error) {
       if (!again || !lostConnection(error) || this.closed) throw error
       this.db = await connect(this.name)
@@ -234,14 +250,14 @@ export class IndexedDbStore implements BlockStore {
     }
   }
 
-  private put(blocks: Blocks, block: number, change: Change) {
-    if (change instanceof Uint8Array) quiet(blocks.put(change, block))
-    else quiet(blocks.delete(block))
+  private put(blocks: IDBObjectStore, block: number, change: Change) {
+    if (change instanceof Uint8Array) blocks.put(change, block)
+    else blocks.delete(block)
     const page = this.states[block >>> 14]!
     if (change === ZERO) {
-      quiet(blocks.put(EMPTY, zeroKey(block)))
+      blocks.put(EMPTY, zeroKey(block))
       page[block & 0x3fff]! |= ZERO_KEY
-    } else if (page[block & 0x3fff]! & ZERO_KEY) quiet(blocks.delete(zeroKey(block)))
+    } else if (page[block & 0x3fff]! & ZERO_KEY) blocks.delete(zeroKey(block))
   }
 
   private async readAll() {
@@ -267,7 +283,7 @@ export class IndexedDbStore implements BlockStore {
 
   /** Copies what is gathered now, and fetches the rest, neighbours together. */
   private async fetchOne(blocks: ReadBlocks, { offset, target, done, failed }: Read) {
-    const runs: { block: number; count: number; from: number; at: number }[] = []
+    const runs: Run[] = []
     for (const { block, from, at, length } of pieces(offset, target.length)) {
       const bytes = this.recent(block)
       const last = runs.at(-1)
@@ -278,6 +294,7 @@ export class IndexedDbStore implements BlockStore {
     const fetched = runs.map(({ block, count }) =>
       count === 1 ? blocks.get(block).then(bytes => (bytes ? [bytes] : [])) : blocks.getAll(run(block, count)),
     )
+    const kept = runs.map(({ block, count }) => this.cache.fetch(block, count))
     for (const [i, { block, count, from, at }] of runs.entries()) {
       let found = await fetched[i]!
       if (found.length !== count) {
@@ -290,8 +307,10 @@ export class IndexedDbStore implements BlockStore {
       for (let k = 0; k < count; k++) {
         const start = k === 0 ? from : 0
         const length = Math.min(BLOCK - start, target.length - to)
-        if (found[k]!.length === BLOCK) target.set(found[k]!.subarray(start, start + length), to)
-        else target.fill(0, to, to + length)
+        if (found[k]!.length === BLOCK) {
+          target.set(found[k]!.subarray(start, start + length), to)
+          kept[i]!(block + k, found[k]!)
+        } else target.fill(0, to, to + length)
         to += length
       }
     }
@@ -299,8 +318,14 @@ export class IndexedDbStore implements BlockStore {
   }
 }
 
-type Blocks = IDBPObjectStore<Schema, ('blocks' | 'meta')[], 'blocks', 'readwrite'>
 type ReadBlocks = Pick<IDBPObjectStore<Schema, ['blocks'], 'blocks', 'readonly'>, 'get' | 'getAll'>
+interface Run {
+  readonly block: number
+  count: number
+  /** Where in its first block it begins, and where in the target. */
+  readonly from: number
+  readonly at: number
+}
 interface Read {
   readonly offset: number
   readonly target: Uint8Array
@@ -314,9 +339,6 @@ const STATE = 3
 const ZERO_KEY = 4
 
 const run = (block: number, count: number) => IDBKeyRange.bound(block, block + count - 1)
-
-/** A request that fails aborts its transaction, and the transaction says why. */
-const quiet = (request: Promise<unknown> | undefined) => request?.catch(() => {})
 
 const connect = (name: string) =>
   openDB<Schema>(name, 1, {
