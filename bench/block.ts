@@ -9,6 +9,8 @@ import type { Bench } from './page/page.ts'
 declare const bench: Bench
 
 const RUNS = Number(process.env['RINGLET_BENCH_RUNS'] ?? 5)
+/** Rounds that are not counted: v86 translates code only once it has run for a while. */
+const WARMUPS = 2
 /** Of every disk, in MiB. */
 const SIZE = 64
 /** Of a buffered run, in MiB. */
@@ -101,8 +103,8 @@ async function* disksAgainstIde(chromium: BenchBrowser): AsyncIterable<Row> {
   const results = new Results()
   // Lasting disks are to be warm: their blocks there, and both kernels' code translated.
   for (const device of Object.keys(disks)) await measure(ours, device, { ...loads.bufwrite, depth: SIZE })
-  for (let round = 0; round <= RUNS; round++) {
-    process.stderr.write(round === 0 ? 'warming up\n' : `round ${round} of ${RUNS}\n`)
+  for (let round = 1 - WARMUPS; round <= RUNS; round++) {
+    process.stderr.write(round < 1 ? 'warming up\n' : `round ${round} of ${RUNS}\n`)
     const note = async (who: string, load: LoadName, work: () => Promise<number>) => {
       const rate = await work()
       if (round > 0) results.add(`${who} ${load}`, rate)
