@@ -3,6 +3,7 @@
 import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
 import type { WebSocket } from 'ws'
+import { Bundler, bundle, unbundle } from '../src/net/bundle.ts'
 import type { DnsAnswer } from '../src/net/dns.ts'
 import { formatMac, isGroupMac, parseMac, readEthernet } from '../src/net/ethernet.ts'
 import type { Station } from '../src/net/lan-services.ts'
@@ -72,6 +73,8 @@ export class Client implements Station, Member {
   #pending: Uint8Array[] | undefined
   #wayOut: WayOut | undefined
   #corked = false
+  /** For a client that said it takes bundles. */
+  #bundler: Bundler | undefined
   #lookups = 0
   #closed = false
 
@@ -120,7 +123,7 @@ export class Client implements Station, Member {
   send(frame: Uint8Array) {
     const { ws, socket } = this.connection
     if (ws.readyState !== ws.OPEN) return
-    const backlog = ws.bufferedAmount
+    const backlog = ws.bufferedAmount + (this.#bundler?.held ?? 0)
     if (backlog + frame.length > this.options.queueBytes) {
       countOne(this.counts.dropped, 'queue')
       return
@@ -131,10 +134,12 @@ export class Client implements Station, Member {
       socket.cork()
       process.nextTick(() => {
         this.#corked = false
+        this.#bundler?.flush()
         socket.uncork()
       })
     }
-    ws.send(backlog > COPY_BACKLOG ? frame.slice() : frame)
+    if (this.#bundler) this.#bundler.add(frame)
+    else ws.send(backlog > COPY_BACKLOG ? frame.slice() : frame)
     this.counts.framesOut++
     this.counts.bytesOut += frame.length
   }
@@ -145,10 +150,20 @@ export class Client implements Station, Member {
     this.#leave()
   }
 
-  #receive(frame: Buffer, isBinary: boolean) {
+  #receive(message: Buffer, isBinary: boolean) {
     if (this.#closed) return
-    const now = performance.now()
-    this.seen = now
+    this.seen = performance.now()
+    const frames = isBinary ? unbundle(message) : undefined
+    if (frames && !this.#bundler) {
+      const { ws } = this.connection
+      this.#bundler = new Bundler(message => ws.send(message))
+      ws.send(bundle([]))
+    }
+    for (const frame of frames ?? [message]) this.#take(frame, isBinary)
+  }
+
+  #take(frame: Uint8Array, isBinary: boolean) {
+    const now = this.seen
     this.counts.framesIn++
     this.counts.bytesIn += frame.length
     if (!isBinary) return this.#refuse('text')

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { JWK } from 'jose'
 import type { Logger } from 'pino'
 import { type WebSocket, WebSocketServer } from 'ws'
+import { BUNDLE_LIMIT } from '../src/net/bundle.ts'
 import { DEFAULT_LAN, type LanSettings } from '../src/net/lan-services.ts'
 import { AccessError, checkOrigin, type Grant, isLoopback, isRoomName, tokenVerifier } from './access.ts'
 import { Client, type Outside } from './client.ts'
@@ -43,7 +44,6 @@ export interface Relay {
 /** Time for a request's headers, and for all of it: who is slower is cut off. */
 const HEADERS_MS = 5000
 const GOING_AWAY = 1001
-const ETHERNET_HEADER = 14
 
 /** What all rooms have in common. */
 export function lanSettings({ network, mtu, leaseSeconds }: Options): LanSettings {
@@ -87,7 +87,7 @@ export async function startRelay(
     noServer: true,
     clientTracking: false,
     perMessageDeflate: false,
-    maxPayload: ETHERNET_HEADER + options.mtu + 4,
+    maxPayload: BUNDLE_LIMIT,
     // The other one offered is the token.
     handleProtocols: offered => (offered.has('ringlet') ? 'ringlet' : false),
   })

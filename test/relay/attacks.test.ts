@@ -3,11 +3,22 @@
 import { connect } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { createKey, mintToken, publicHalf } from '../../relay/access.ts'
+import { bundle, unbundle } from '../../src/net/bundle.ts'
 import { DHCP } from '../../src/net/dhcp.ts'
 import { formatMac, writeEthernet } from '../../src/net/ethernet.ts'
 import type { Guest, GuestOptions } from './guest.ts'
 import { type TestRelay, testRelay } from './start.ts'
-import { arpReply, dhcpFrame, dnsFrame, GATEWAY, pingFrame, readDhcpReply, readDnsReply, udpFrame } from './station.ts'
+import {
+  arpReply,
+  dhcpFrame,
+  dnsFrame,
+  GATEWAY,
+  icmpIn,
+  pingFrame,
+  readDhcpReply,
+  readDnsReply,
+  udpFrame,
+} from './station.ts'
 
 const lab: GuestOptions = { query: '?room=lab' }
 const everybody = { mac: 0xffffffffffff, ip: 0x0a0002ff }
@@ -173,6 +184,23 @@ describe('frames that should not be', () => {
     await attacker.settle()
     expect(Object.fromEntries(relay.counts.refused)).toEqual({ runt: 4, oversize: 1, ethertype: 3, ipv6: 1, text: 1 })
     expect(refusals(relay)).toEqual(['runt', 'oversize', 'ethertype', 'text'])
+    await unharmed(bystander, friend)
+  })
+
+  test('a bundle is as good as its frames: each is checked, counted and limited by itself', async () => {
+    const relay = await testRelay({ rooms: 'open', framesPerSecond: 500 })
+    const { bystander, friend, attacker } = await crowd(relay)
+    const ping = pingFrame(attacker.end, bystander.end)
+    const stolen = pingFrame({ ...attacker.end, mac: friend.mac }, bystander.end)
+    attacker.send(bundle([ping, ping.subarray(0, 13), stolen, bundle([ping]), ping]))
+    await attacker.next(frame => unbundle(frame)?.length === 0, 'the relay’s word that it takes bundles')
+    await bystander.next(frame => icmpIn(frame)?.type === 8, 'the ping')
+    await bystander.next(frame => icmpIn(frame)?.type === 8, 'the other ping')
+    expect(Object.fromEntries(relay.counts.refused)).toEqual({ runt: 1, mac: 2 })
+    for (let i = 0; i < 100; i++) attacker.send(bundle(Array(50).fill(ping)))
+    await bystander.next(() => (relay.counts.refused.get('rate') ?? 0) > 3000, 'the limit')
+    await new Promise(resolve => setTimeout(resolve, 200))
+    bystander.frames.length = 0
     await unharmed(bystander, friend)
   })
 

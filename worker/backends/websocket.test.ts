@@ -1,6 +1,7 @@
 import type { AddressInfo } from 'node:net'
 import { afterEach, expect, test, vi } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
+import { bundle, unbundle } from '../../src/net/bundle.ts'
 import { frameTo } from '../../test/net/nic.ts'
 import { WebSocketLink } from './websocket.ts'
 
@@ -16,13 +17,17 @@ async function relay(port = 0) {
   const server = new WebSocketServer({ port, host: '127.0.0.1' })
   await new Promise(resolve => server.once('listening', resolve))
   const got: Buffer[] = []
-  server.on('connection', socket => socket.on('message', data => void got.push(data as Buffer)))
+  const hellos: Buffer[] = []
+  // Each begins by saying that it takes bundles, which most relays do not care about.
+  server.on('connection', socket =>
+    socket.on('message', data => void (unbundle(data as Buffer)?.length === 0 ? hellos : got).push(data as Buffer)),
+  )
   const stop = () => {
     for (const client of server.clients) client.terminate()
     return new Promise(resolve => server.close(resolve))
   }
   closing.push(stop)
-  return { server, got, stop, port: (server.address() as AddressInfo).port }
+  return { server, got, hellos, stop, port: (server.address() as AddressInfo).port }
 }
 function plugIn(port: number) {
   const got: Uint8Array[] = []
@@ -48,6 +53,23 @@ test('every frame is one binary message, both ways; the link follows the connect
   }
   await until(() => got.length > 0)
   expect(got.map(frame => Buffer.from(frame))).toEqual([Buffer.from(frameTo(3, 77))])
+})
+
+test('a relay that says it takes bundles gets what was sent in one go as one message, until the connection ends', async () => {
+  const { server, got: sent, hellos, port, stop } = await relay()
+  const { backend, got, link } = plugIn(port)
+  await until(() => link.at(-1) && hellos.length === 1)
+  for (const client of server.clients) client.send(bundle([frameTo(3, 70), frameTo(3, 80)]))
+  await until(() => got.length === 2)
+  expect(got.map(frame => Buffer.from(frame))).toEqual([Buffer.from(frameTo(3, 70)), Buffer.from(frameTo(3, 80))])
+  for (let i = 0; i < 3; i++) backend.send(frameTo(2, 1514))
+  await until(() => sent.length === 1)
+  expect(unbundle(sent[0]!)!.map(({ length }) => length)).toEqual([1514, 1514, 1514])
+  await stop()
+  const plain = await relay(port)
+  await until(() => link.filter(Boolean).length === 2)
+  for (let i = 0; i < 3; i++) backend.send(frameTo(2, 60))
+  await until(() => plain.got.length === 3)
 })
 
 test('a relay that comes back is found again, and nothing old is sent to it', { timeout: 30_000 }, async () => {

@@ -1,7 +1,11 @@
-/** A network link to a relay: one raw Ethernet frame in each binary message, as websockproxy and v86's relays speak it. */
+/**
+ * A network link to a relay: one raw Ethernet frame in each binary message, as websockproxy and v86's relays speak it, or
+ * several with a relay that takes bundles.
+ */
 
 import ReconnectingWebSocket from 'partysocket/ws'
 import type { NetBackend, NetPort } from '../../src/devices/net-backend.ts'
+import { Bundler, bundle, unbundle } from '../../src/net/bundle.ts'
 
 export interface WebSocketLinkOptions {
   /** `ws:` or `wss:`. What the relay wants to know (room, token) is in its query. */
@@ -26,6 +30,8 @@ export class WebSocketLink implements NetBackend {
   private readonly limit: number
   private port: NetPort | undefined
   private up = false
+  /** What is sent until the guest stops goes together; absent as long as the relay has not said that it takes bundles. */
+  private bundler: Bundler | undefined
 
   constructor({ url, limit = 4 << 20, changed }: WebSocketLinkOptions) {
     this.limit = limit
@@ -41,14 +47,22 @@ export class WebSocketLink implements NetBackend {
     const show = (up: boolean, reason?: string) => {
       if (this.up === up) return
       this.up = up
-      if (up) this.connections++
+      this.bundler = undefined
+      if (up) {
+        this.connections++
+        this.socket.send(bundle([]))
+      }
       this.port?.link(up)
       changed?.(up, reason)
     }
     this.socket.onopen = () => show(true)
     this.socket.onclose = ({ reason }) => show(false, reason)
     this.socket.onmessage = ({ data }) => {
-      if (data instanceof ArrayBuffer) this.port?.receive(new Uint8Array(data))
+      if (!(data instanceof ArrayBuffer)) return
+      const message = new Uint8Array(data)
+      const frames = unbundle(message)
+      if (frames) this.bundler ??= new Bundler(message => this.socket.send(message as Uint8Array<ArrayBuffer>))
+      for (const frame of frames ?? [message]) this.port?.receive(frame)
     }
   }
 
@@ -58,9 +72,13 @@ export class WebSocketLink implements NetBackend {
   }
 
   send(frame: Uint8Array) {
-    const { socket } = this
-    if (socket.readyState !== socket.OPEN || socket.bufferedAmount + frame.length > this.limit) this.dropped++
-    else socket.send(frame as Uint8Array<ArrayBuffer>)
+    const { socket, bundler } = this
+    const waiting = socket.bufferedAmount + (bundler?.held ?? 0)
+    if (socket.readyState !== socket.OPEN || waiting + frame.length > this.limit) this.dropped++
+    else if (bundler) {
+      if (bundler.held === 0) queueMicrotask(() => this.bundler?.flush())
+      bundler.add(frame)
+    } else socket.send(frame as Uint8Array<ArrayBuffer>)
   }
 
   close() {
