@@ -2,6 +2,7 @@ import { css, html, LitElement, nothing } from 'lit'
 import { customElement, property, state } from 'lit/decorators.js'
 import { bytes } from './amount.ts'
 import { controls } from './controls.ts'
+import { Follow } from './follow.ts'
 import './ring.ts'
 import type { Progress, Session } from './session.ts'
 import { stateNames } from './tab-status.ts'
@@ -17,11 +18,7 @@ export class BootProgress extends LitElement {
   @property({ attribute: false }) session!: Session
   @state() private silent = false
   #timer: ReturnType<typeof setTimeout> | undefined
-  readonly #changed = () => {
-    this.requestUpdate()
-    if (this.session.state !== 'booting') return
-    this.#timer ??= setTimeout(() => (this.silent = true), patience)
-  }
+  protected readonly follow = new Follow(this, () => this.session)
 
   static override styles = [
     controls,
@@ -109,15 +106,12 @@ export class BootProgress extends LitElement {
     `,
   ]
 
-  override connectedCallback() {
-    super.connectedCallback()
-    this.session.addEventListener('change', this.#changed)
-    this.#changed()
+  protected override updated() {
+    if (this.session.state === 'booting') this.#timer ??= setTimeout(() => (this.silent = true), patience)
   }
 
   override disconnectedCallback() {
     super.disconnectedCallback()
-    this.session.removeEventListener('change', this.#changed)
     clearTimeout(this.#timer)
   }
 

@@ -6,6 +6,7 @@ import type { DisksApi } from '../worker/disks.ts'
 import { bytes } from './amount.ts'
 import { ask } from './ask.ts'
 import { controls } from './controls.ts'
+import { facts } from './facts.ts'
 
 type SaveDialog = (options: { suggestedName: string }) => Promise<FileSystemFileHandle>
 
@@ -20,24 +21,15 @@ export class DisksPanel extends LitElement {
 
   static override styles = [
     controls,
+    facts,
     css`
-      :host {
-        display: grid;
-        gap: 22px;
-        font-size: 14px;
-      }
       h3 {
+        margin: 0;
+        color: var(--ink);
         font: 600 14px/1.4 var(--mono);
-        overflow-wrap: anywhere;
       }
-      p {
+      section p {
         margin: 4px 0 10px;
-        color: var(--ink-2);
-      }
-      .buttons {
-        display: flex;
-        flex-wrap: wrap;
-        gap: 8px;
       }
       input {
         display: none;
@@ -149,8 +141,10 @@ export class DisksPanel extends LitElement {
     return html`
       ${this.disks.length === 0 ? html`<p>No disk is kept in this browser yet.</p>` : this.disks.map(disk => this.#row(disk))}
       <div class="buttons">
-        <label class="button" tabindex="0">Copy an image in …
-          <input type="file" accept=".img,.raw,.gz,.zst,.qcow2" ?disabled=${this.busy} @change=${this.#import} /></label>
+        <button class="button" ?disabled=${this.busy} @click=${() => this.renderRoot.querySelector('input')?.click()}>
+          Copy an image in …
+        </button>
+        <input type="file" accept=".img,.raw,.gz,.zst,.qcow2" tabindex="-1" aria-hidden="true" @change=${this.#import} />
         <button class="button" ?disabled=${this.busy} @click=${() => this.#do(async () => {})}>Look again</button>
       </div>
       <p role="status">${this.said}</p>

@@ -1,6 +1,7 @@
 import { css, html, LitElement } from 'lit'
 import { customElement, property } from 'lit/decorators.js'
 import { controls } from './controls.ts'
+import { Follow } from './follow.ts'
 import type { RingletTerminal } from './terminal.ts'
 
 type Press = (terminal: RingletTerminal) => void
@@ -29,7 +30,7 @@ const keys: readonly (readonly [label: string, name: string, press: Press])[] = 
 @customElement('key-bar')
 export class KeyBar extends LitElement {
   @property({ attribute: false }) terminal!: RingletTerminal
-  readonly #changed = () => this.requestUpdate()
+  protected readonly follow = new Follow(this, () => this.terminal, 'control')
 
   static override styles = [
     controls,
@@ -70,16 +71,6 @@ export class KeyBar extends LitElement {
       }
     `,
   ]
-
-  override connectedCallback() {
-    super.connectedCallback()
-    this.terminal.addEventListener('control', this.#changed)
-  }
-
-  override disconnectedCallback() {
-    super.disconnectedCallback()
-    this.terminal.removeEventListener('control', this.#changed)
-  }
 
   override render() {
     // Keeping the focus where it is keeps the touch keyboard up.

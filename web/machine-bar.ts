@@ -1,6 +1,7 @@
 import { css, html, LitElement } from 'lit'
 import { customElement, property } from 'lit/decorators.js'
 import { controls } from './controls.ts'
+import { Follow } from './follow.ts'
 import { icons } from './icons.ts'
 import './ring.ts'
 import { moodOf } from './ring.ts'
@@ -14,7 +15,7 @@ export class MachineBar extends LitElement {
   @property({ attribute: false }) session!: Session
   @property() name = ''
   @property({ type: Boolean }) side = false
-  readonly #changed = () => this.requestUpdate()
+  protected readonly follow = new Follow(this, () => this.session)
 
   static override styles = [
     controls,
@@ -81,16 +82,6 @@ export class MachineBar extends LitElement {
       }
     `,
   ]
-
-  override connectedCallback() {
-    super.connectedCallback()
-    this.session.addEventListener('change', this.#changed)
-  }
-
-  override disconnectedCallback() {
-    super.disconnectedCallback()
-    this.session.removeEventListener('change', this.#changed)
-  }
 
   /** To the first switch that can be used. */
   override focus() {

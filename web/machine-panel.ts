@@ -3,6 +3,8 @@ import { customElement, property } from 'lit/decorators.js'
 import type { MachineDescription } from '../worker/api.ts'
 import { bytes, milliseconds } from './amount.ts'
 import { controls } from './controls.ts'
+import { facts } from './facts.ts'
+import { Follow } from './follow.ts'
 import type { Session } from './session.ts'
 import { transportTexts } from './transports.ts'
 
@@ -11,42 +13,18 @@ import { transportTexts } from './transports.ts'
 export class MachinePanel extends LitElement {
   @property({ attribute: false }) session!: Session
   @property({ attribute: false }) machine!: MachineDescription
-  readonly #changed = () => this.requestUpdate()
+  protected readonly follow = new Follow(this, () => this.session)
 
   static override styles = [
     controls,
+    facts,
     css`
-      :host {
-        display: grid;
-        gap: 26px;
-        font-size: 14px;
-      }
-      h3 {
-        margin-bottom: 10px;
-        color: var(--ink-2);
-        font: 600 12px/1 var(--sans);
-        letter-spacing: 0.04em;
-      }
-      dl,
       ul {
         display: grid;
         gap: 8px;
         margin: 0;
         padding: 0;
         list-style: none;
-      }
-      dl {
-        grid-template-columns: auto minmax(0, 1fr);
-        gap: 8px 16px;
-      }
-      dt {
-        color: var(--ink-2);
-      }
-      dd {
-        margin: 0;
-        text-align: right;
-        overflow-wrap: anywhere;
-        font-variant-numeric: tabular-nums;
       }
       .command {
         grid-column: 1 / -1;
@@ -93,16 +71,6 @@ export class MachinePanel extends LitElement {
       }
     `,
   ]
-
-  override connectedCallback() {
-    super.connectedCallback()
-    this.session.addEventListener('change', this.#changed)
-  }
-
-  override disconnectedCallback() {
-    super.disconnectedCallback()
-    this.session.removeEventListener('change', this.#changed)
-  }
 
   override render() {
     const { memory, kernel, initrd, cmdline, devices } = this.machine

@@ -2,6 +2,7 @@ import { css, html, LitElement, nothing } from 'lit'
 import { customElement, property, query, state } from 'lit/decorators.js'
 import './boot-progress.ts'
 import { controls } from './controls.ts'
+import { Follow } from './follow.ts'
 import { icons } from './icons.ts'
 import './key-bar.ts'
 import './machine-bar.ts'
@@ -22,7 +23,7 @@ export class MachineScreen extends LitElement {
   @state() private side = wide.matches
   @query('machine-bar') private bar!: MachineBar
   readonly #terminal = document.createElement('ringlet-terminal')
-  readonly #changed = () => this.requestUpdate()
+  protected readonly follow = new Follow(this, () => this.session)
 
   static override styles = [
     controls,
@@ -96,14 +97,12 @@ export class MachineScreen extends LitElement {
     terminal.addEventListener('typed', event => this.session.type((event as CustomEvent).detail))
     terminal.addEventListener('resized', () => this.session.resize(terminal.columns, terminal.rows))
     terminal.addEventListener('leave', () => this.bar.focus())
-    this.session.addEventListener('change', this.#changed)
     this.addEventListener('keydown', this.#enter)
     visualViewport?.addEventListener('resize', this.#fitKeyboard)
   }
 
   override disconnectedCallback() {
     super.disconnectedCallback()
-    this.session.removeEventListener('change', this.#changed)
     visualViewport?.removeEventListener('resize', this.#fitKeyboard)
     this.#terminal.dispose()
   }

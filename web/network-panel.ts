@@ -3,6 +3,7 @@ import { customElement, property, state } from 'lit/decorators.js'
 import type { NicStatus } from '../worker/api.ts'
 import { bytes } from './amount.ts'
 import { controls } from './controls.ts'
+import { facts } from './facts.ts'
 import type { Session } from './session.ts'
 
 /** How often the counters are read while they are shown, in milliseconds. */
@@ -18,19 +19,10 @@ export class NetworkPanel extends LitElement {
 
   static override styles = [
     controls,
+    facts,
     css`
-      :host {
-        display: grid;
-        gap: 26px;
-        font-size: 14px;
-      }
       h3 {
-        margin-bottom: 10px;
-        color: var(--ink-2);
-        font: 600 12px/1 var(--mono);
-      }
-      p {
-        color: var(--ink-2);
+        font-family: var(--mono);
       }
       label {
         display: flex;
@@ -43,19 +35,7 @@ export class NetworkPanel extends LitElement {
         accent-color: var(--accent);
       }
       dl {
-        display: grid;
-        grid-template-columns: auto minmax(0, 1fr);
-        gap: 8px 16px;
-        margin: 0 0 14px;
-      }
-      dt {
-        color: var(--ink-2);
-      }
-      dd {
-        margin: 0;
-        text-align: right;
-        overflow-wrap: anywhere;
-        font-variant-numeric: tabular-nums;
+        margin-bottom: 14px;
       }
     `,
   ]

@@ -45,8 +45,8 @@ export class SidePanel extends LitElement implements Shown {
     css`
       :host {
         display: grid;
-        grid-template-rows: auto minmax(0, 1fr);
-        width: 320px;
+        grid-template: auto minmax(0, 1fr) / minmax(0, 1fr);
+        width: 352px;
         overflow: hidden;
         border: 1px solid var(--line);
         border-radius: var(--radius);
@@ -62,10 +62,12 @@ export class SidePanel extends LitElement implements Shown {
         display: flex;
         flex: 1;
         overflow-x: auto;
+        scrollbar-width: none;
       }
       [role='tab'] {
+        flex: none;
         min-height: 38px;
-        padding: 0 12px;
+        padding: 0 10px;
         border: 0;
         border-bottom: 2px solid transparent;
         background: none;

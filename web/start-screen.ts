@@ -96,8 +96,17 @@ export class StartScreen extends LitElement {
         width: clamp(76px, 11vw, 112px);
         --ring-width: 9;
       }
-      .card:not(.first) ringlet-ring {
-        width: 56px;
+      .card:not(.first) {
+        grid-template-columns: minmax(0, 1fr) auto;
+        padding: 16px 24px;
+        box-shadow: none;
+      }
+      .card:not(.first) h2 {
+        font-size: 16px;
+      }
+      .card:not(.first) .button {
+        grid-area: 1 / 2 / span 2;
+        margin: 0;
       }
       .card h2 {
         font: 650 19px/1.25 var(--sans);
@@ -166,9 +175,20 @@ export class StartScreen extends LitElement {
           grid-row: 1;
           width: 52px;
         }
-        .card p,
-        .card .button {
+        .card p {
           grid-column: 1 / -1;
+        }
+        .first .button {
+          grid-column: 1 / -1;
+        }
+        .card:not(.first) {
+          padding: 16px 18px;
+        }
+        .card:not(.first) .button {
+          grid-area: 1 / 2;
+        }
+        .card:not(.first) .download {
+          display: none;
         }
         .card p {
           margin-top: 8px;
@@ -224,11 +244,11 @@ export class StartScreen extends LitElement {
   #card({ machine, title, text, download }: Listed, index: number) {
     const first = index === 0
     return html`<article class="card ${first ? 'first' : ''}">
-      <ringlet-ring .slots=${first ? 24 : 16} .mood=${this.asked === machine ? 'busy' : 'idle'}></ringlet-ring>
+      ${first ? html`<ringlet-ring .slots=${24} .mood=${this.asked === machine ? 'busy' : 'idle'}></ringlet-ring>` : nothing}
       <h2>${title}</h2>
       <p>${text}</p>
-      <button class="button primary" ?disabled=${this.asked === machine} @click=${() => this.#boot(machine)}>
-        ${icons.play} ${first ? 'Boot Linux' : `Boot ${title}`}
+      <button class="button ${first ? 'primary' : ''}" ?disabled=${this.asked === machine} @click=${() => this.#boot(machine)}>
+        ${icons.play} <span>Boot<span class=${first ? '' : 'unseen'}> ${first ? 'Linux' : title}</span></span>
         ${download ? html`<span class="download">${bytes(download)}</span>` : nothing}
       </button>
     </article>`

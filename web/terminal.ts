@@ -27,6 +27,8 @@ export class RingletTerminal extends HTMLElement implements Screen {
     cursorBlink: false,
     cursorInactiveStyle: 'outline',
     macOptionIsMeta: true,
+    // A guest's stray control characters are not this page's errors.
+    logLevel: 'off',
     theme: terminalThemes[isDark() ? 'dark' : 'light'],
   })
   readonly #fit = new FitAddon()
@@ -171,10 +173,7 @@ export class RingletTerminal extends HTMLElement implements Screen {
 
   /** Draws with WebGL where a GPU does it; xterm falls back to its DOM renderer when the addon goes. */
   #accelerate() {
-    // WebGL computed on the processor would take from the guest what the DOM renderer leaves it.
-    const probe = document.createElement('canvas').getContext('webgl2', { failIfMajorPerformanceCaveat: true })
-    probe?.getExtension('WEBGL_lose_context')?.loseContext()
-    if (!probe) return
+    if (!hasGpu()) return
     try {
       const webgl = new WebglAddon()
       webgl.onContextLoss(() => webgl.dispose())
@@ -208,6 +207,16 @@ export class RingletTerminal extends HTMLElement implements Screen {
   }
 }
 customElements.define('ringlet-terminal', RingletTerminal)
+
+/** WebGL computed on the processor would take from the guest what the DOM renderer leaves it; browsers do not all own up. */
+function hasGpu() {
+  const context = document.createElement('canvas').getContext('webgl2', { failIfMajorPerformanceCaveat: true })
+  if (!context) return false
+  const names = context.getExtension('WEBGL_debug_renderer_info')
+  const renderer = String(context.getParameter(names?.UNMASKED_RENDERER_WEBGL ?? context.RENDERER))
+  context.getExtension('WEBGL_lose_context')?.loseContext()
+  return !/swiftshader|llvmpipe|softpipe|software|basic render/i.test(renderer)
+}
 
 declare global {
   interface HTMLElementTagNameMap {
