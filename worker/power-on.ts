@@ -45,13 +45,16 @@ export function powerOn(board: Board, slots: readonly Slot[], { firmware, bug }:
     }
     if (place.bus === 'mmio') {
       const transport = new MmioTransport(device, { ...common, line: board.line(place.irq), legacy: place.legacy })
-      undo.push(board.mapMemory(place.address, transport))
+      undo.push(board.mapMemory(place.address, transport), () => transport.reset())
       return transport.core
     }
     const line = router.line(place.slot)
     const transport = new PciTransport(device, { ...common, line, kind: place.kind, spaces: board })
     host.plug(place.slot, transport.function)
-    undo.push(() => host.unplug(place.slot))
+    undo.push(() => {
+      transport.core.reset()
+      host.unplug(place.slot)
+    })
     return transport.core
   })
   if (!firmware) {
@@ -61,7 +64,6 @@ export function powerOn(board: Board, slots: readonly Slot[], { firmware, bug }:
   return {
     cores,
     unplug() {
-      for (const core of cores) core.reset()
       for (const step of undo.reverse()) step()
     },
   }

@@ -2,6 +2,8 @@ import { expect, test } from 'vitest'
 import { ConsoleDevice } from '../devices/console.ts'
 import { EntropyDevice } from '../devices/entropy.ts'
 import { Feature, Status } from '../virtio/core.ts'
+import type { VirtioDevice } from '../virtio/device.ts'
+import { MmioTransport } from '../virtio/mmio.ts'
 import { ANY, VirtioBus, type VirtioDriver } from './bus.ts'
 import { EntropyDriver } from './entropy.ts'
 import { LinuxError } from './errno.ts'
@@ -11,8 +13,9 @@ import { TestBoard } from './testing.ts'
 
 function entropyOnMmio() {
   const board = new TestBoard()
-  const plugged = board.plug(new EntropyDevice({ fill: bytes => void bytes.fill(9) }))
-  return { board, ...plugged, bus: new VirtioBus(board.arena), transport: run(probeMmio(plugged.window!)) }
+  const device: VirtioDevice = new EntropyDevice({ fill: bytes => void bytes.fill(9) })
+  const plugged = board.plug(device)
+  return { board, device, ...plugged, bus: new VirtioBus(board.arena), transport: run(probeMmio(plugged.window!)) }
 }
 const plain = (name: string, device: number, more: Partial<VirtioDriver> = {}): VirtioDriver => ({
   name,
@@ -33,6 +36,16 @@ test('the id table decides: device and vendor, each may be any', () => {
   expect(device.matches([{ device: 4, vendor: 0x1234 }])).toBe(false)
   expect(device.matches([{ device: 5, vendor: ANY }])).toBe(false)
   expect(device.matches([])).toBe(false)
+})
+
+test('a device that is taken away while its driver does not answer leaves its interrupt line low', () => {
+  const { bus, transport, endpoint, line, device } = entropyOnMmio()
+  run(bus.addDriver(plain('rng', 4)))
+  run(bus.addDevice(transport))
+  device.configChanged?.()
+  expect(line.level).toBe(true)
+  if (endpoint instanceof MmioTransport) endpoint.reset()
+  expect(line.level).toBe(false)
 })
 
 test('a device that nobody drives stays acknowledged; a driver that comes later binds it', () => {

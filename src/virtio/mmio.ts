@@ -179,8 +179,13 @@ export class MmioTransport implements Window {
   }
 
   private setStatus(value: number) {
-    this.core.setStatus(value)
-    if (value !== 0) return
+    if (value === 0) this.reset()
+    else this.core.setStatus(value)
+  }
+
+  /** By its driver, or by whoever takes it off its bus: the interrupt line is low then. */
+  reset() {
+    this.core.reset()
     // Not the page size: Linux sets it once, then resets the device before the first use.
     this.deviceSel = this.driverSel = this.queueSel = 0
     this.aligns = []

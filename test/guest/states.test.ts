@@ -10,6 +10,17 @@ test('a panic is told as one, and the CPU rests', async () => {
   expect(states).toEqual(['booting', 'running', 'panicked'])
 })
 
+test('a reset gets out of a panic, with interrupts as at power-on', async () => {
+  // Over mmio an interrupt that the panicked kernel never acknowledged holds the device's line up.
+  const { console, enters, machine } = await bootToPrompt({ transport: 'mmio' })
+  const panicked = enters('panicked')
+  console.send('echo c > /proc/sysrq-trigger\n')
+  await panicked
+  await machine.reset()
+  await console.expect(/ringlet:[^\n]*# /)
+  expect(await console.run('echo heard')).toBe('heard\n')
+})
+
 test('reading about a panic is none', async () => {
   const { console, states } = await bootToPrompt()
   await console.run("echo '---[ end Kernel panic - not syncing: not really ]---'")
