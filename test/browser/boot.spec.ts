@@ -1,4 +1,4 @@
-import { atPrompt, boot, outputOf, run, screen, terminalSize, type } from './machine.ts'
+import { atPrompt, boot, outputOf, terminalSize } from './machine.ts'
 import { serveSite } from './serve.ts'
 import { expect, test } from './site.ts'
 
@@ -106,59 +106,5 @@ test('the same files serve under a deeper path', async ({ page }) => {
     expect(page.url()).toBe(`${url}?machine=machines/default.json`)
   } finally {
     await close()
-  }
-})
-
-/** As a browser does it: the text is in the clipboard, the event at the focus. */
-const paste = (page: Parameters<typeof outputOf>[0], text: string) =>
-  page.evaluate(pasted => {
-    const data = new DataTransfer()
-    data.setData('text/plain', pasted)
-    document.activeElement?.dispatchEvent(
-      new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }),
-    )
-  }, text)
-
-test('pasted UTF-8 reaches the guest byte for byte', async ({ page, site }) => {
-  await boot(page, `${site}?machine=machines/default.json`)
-  const text = 'grüße, 漢字, 🐧 ∀x'
-  await type(page, 'cat > /tmp/pasted')
-  await paste(page, text)
-  await page.keyboard.press('Enter')
-  await page.keyboard.press('Control+d')
-  const bytes = await outputOf(page, 'xxd -p /tmp/pasted | tr -d "\\n"')
-  expect(bytes.trim()).toBe(Buffer.from(`${text}\n`).toString('hex'))
-})
-
-test('a paste is bracketed for a program that asks for it', async ({ page, site }) => {
-  await boot(page, `${site}?machine=machines/default.json`)
-  await type(page, "printf '\\033[?2004h'; cat -v > /tmp/pasted")
-  await expect.poll(() => screen(page)).toContain('cat -v')
-  await page.waitForFunction(() => true)
-  await paste(page, 'one two')
-  await page.keyboard.press('Enter')
-  await page.keyboard.press('Control+d')
-  expect(await outputOf(page, 'cat /tmp/pasted')).toBe('^[[200~one two^[[201~')
-})
-
-test('without WebGL the terminal is drawn with elements, under the same policy', async ({ playwright, site }) => {
-  const options = test.info().project.use.launchOptions
-  const browser = await playwright.chromium.launch({
-    ...options,
-    args: [...(options?.args ?? []), '--disable-3d-apis'],
-  })
-  try {
-    const page = await browser.newPage()
-    const refused: string[] = []
-    page.on('console', message => /Content.Security.Policy/i.test(message.text()) && refused.push(message.text()))
-    await boot(page, `${site}?machine=machines/default.json`)
-    await run(page, "printf '\\033[38;2;250;120;10mtrue colour\\033[0m\\n'")
-    const rows = page.locator('.xterm-rows')
-    await expect(rows).toContainText('true colour')
-    await expect(rows.getByText('true colour').last()).toHaveCSS('color', 'rgb(250, 120, 10)')
-    await expect(rows.locator('span').first()).toHaveCSS('display', 'inline-block')
-    expect(refused).toEqual([])
-  } finally {
-    await browser.close()
   }
 })

@@ -11,11 +11,8 @@ export interface Elsewhere {
   on(path: string, handler: Handler): string
 }
 
-/**
- * Tests with the site, and another server that behaves as each test likes. Every test also fails when the page breaks
- * its own Content-Security-Policy or throws.
- */
-export const test = base.extend<{ faults: string[] }, { site: string; elsewhere: Elsewhere }>({
+/** Tests with the site, and another server that behaves as each test likes. */
+export const served = base.extend<object, { site: string; elsewhere: Elsewhere }>({
   site: [
     // biome-ignore lint/correctness/noEmptyPattern: Playwright reads the fixture's needs from the pattern.
     async ({}, use) => {
@@ -48,6 +45,10 @@ export const test = base.extend<{ faults: string[] }, { site: string; elsewhere:
     },
     { scope: 'worker' },
   ],
+})
+
+/** The same in a page of Chromium: fails, too, when the page breaks its own Content-Security-Policy or throws. */
+export const test = served.extend<{ faults: string[] }>({
   faults: [
     async ({ page }, use) => {
       const faults: string[] = []
