@@ -100,3 +100,15 @@ test('a dropped description finds the files dropped with it', async () => {
   expect(wish.files?.['vmlinuz']).toBe(kernel)
   await expect(wishOfFiles(new File(['<'], 'x.json'), [], base)).rejects.toThrow(/x\.json is not a machine description/)
 })
+
+test('a machine is from where its description is, or what an address puts in its place', async () => {
+  vi.spyOn(globalThis, 'fetch').mockImplementation(async () => new Response('{"kernel": "bzImage"}'))
+  const originOf = async (query: string) => (await wishOf(new URLSearchParams(query), base))?.origin
+  expect(await originOf('machine=mine.json')).toBe('https://ringlet.example')
+  expect(await originOf('machine=mine.json&kernel=other&initrd=file:picked')).toBe('https://ringlet.example')
+  expect(await originOf('machine=https://elsewhere.example/m.json')).toBe('https://elsewhere.example')
+  expect(await originOf('machine=mine.json&kernel=https://elsewhere.example/k')).toBe('https://elsewhere.example')
+  expect(await originOf('machine=mine.json&initrd=//elsewhere.example/i')).toBe('https://elsewhere.example')
+  const dropped = await wishOfFiles(new File(['{"kernel": "file:vmlinuz"}'], 'mine.json'), [], base)
+  expect(dropped.origin).toBe('a file')
+})

@@ -1,5 +1,11 @@
 import { isBootable, isCd } from '../src/boot/recognise.ts'
-import { describeMachine, fromQuery, readDocument, SITE_BIOS } from '../worker/description/request.ts'
+import {
+  describeMachine,
+  fromQuery,
+  type MachineRequest,
+  readDocument,
+  SITE_BIOS,
+} from '../worker/description/request.ts'
 import {
   type DescriptionInput,
   type MachineDescription,
@@ -14,7 +20,7 @@ export const readyMade = 'machines/default.json'
 export interface Wish {
   readonly machine: MachineDescription
   readonly files?: Readonly<Record<string, Blob>>
-  /** Where its description was fetched from, if from anywhere: its disks are kept apart from those of others. */
+  /** Where it comes from, if not from this page alone: its disks are kept apart from those of others. */
   readonly origin?: string
 }
 
@@ -33,10 +39,23 @@ export async function wishOf(query: URLSearchParams, base: string): Promise<Wish
   const request = fromQuery(query, base, readyMade)
   if (!request) return undefined
   const { document } = request
-  const wish = { machine: await describeMachine(request), ...(document && { origin: new URL(document).origin }) }
+  const wish = {
+    machine: await describeMachine(request),
+    ...(document && { origin: originOf(request, document, base) }),
+  }
   return document
     ? wish
     : { machine: { name: nameOf(query.get('kernel') ?? query.get('cdrom') ?? ''), ...wish.machine } }
+}
+
+/**
+ * A link can put a kernel of its own into a machine of ours, and that kernel would do what it likes with our disks: so the
+ * machine is from where its description is, unless what stands in for a part of it is from elsewhere.
+ */
+function originOf({ overrides }: MachineRequest, document: string, base: string) {
+  const parts = [document, ...Object.values(overrides)].filter(part => typeof part === 'string')
+  const origins = parts.filter(part => /^https?:/.test(part)).map(url => new URL(url).origin)
+  return origins.find(origin => origin !== new URL(base).origin) ?? origins[0]!
 }
 
 /** A description picked or dropped, with the files it calls `file:NAME`. Fails with an Error fit to be shown. */
@@ -45,6 +64,8 @@ export async function wishOfFiles(description: File, files: readonly File[], bas
   return {
     machine: parseDescription(document, base),
     files: Object.fromEntries(files.map(file => [file.name, file])),
+    // Whoever wrote it, it was not this page.
+    origin: 'a file',
   }
 }
 

@@ -14,7 +14,7 @@ export class MortalBrowser {
 
   constructor(
     /** Where its profile is. */
-    private readonly profile: string,
+    readonly profile: string,
     private readonly url: string,
   ) {}
 

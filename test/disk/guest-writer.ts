@@ -36,17 +36,27 @@ export function stepsOf(seed: number): Step[] {
   })
 }
 
+export interface Writer {
+  /** Of the steps. */
+  readonly seed: number
+  /** What the guest calls its messages by. */
+  readonly tag: string
+  /** The disk has no file system yet. */
+  readonly fresh: boolean
+}
+
 /**
- * Typed at the guest's shell. `/dev/vdb` holds the pattern. It says `did:N:` once step N is done, and `failed:WHAT:` for
- * what should not fail; the quotes tell both from their echo.
+ * Typed at the guest's shell: a writer for each disk, /dev/vda first, all at once; the disk after them holds the pattern.
+ * A writer says `did:TAG:N:` once step N is done, and `failed:TAG:WHAT:` for what should not fail; the quotes tell both from
+ * their echo.
  */
-export const script = (seed: number, run: number, fresh: boolean) =>
+export const script = (writers: readonly Writer[], run: number) =>
   [
     'cat > /tmp/writer << "END"',
-    'failed() { echo "fail"ed:$1:; }',
-    ...(fresh ? ['mkfs.ext4 -q -F -b 4096 /dev/vda || failed mkfs'] : []),
-    'mount -t ext4 -o discard /dev/vda /mnt && cd /mnt || failed mount',
-    `x=${seed} n=0 last=`,
+    `tag=$1 disk=/dev/vd$2 x=$3 pattern=/dev/vd${letter(writers.length)} n=0 last=`,
+    'failed() { echo "fail"ed:$tag:$1:; exit; }',
+    '[ $4 = old ] || mkfs.ext4 -q -F -b 4096 $disk || failed mkfs',
+    'mkdir /mnt/$tag && mount -t ext4 -o discard $disk /mnt/$tag && cd /mnt/$tag || failed mount',
     `while [ $n -lt ${STEPS} ]; do`,
     `  x=$(((x*1103515245+12345)&2147483647)) from=$((n*37%${PATTERN - 31}))`,
     '  case $(((x>>8)%4)) in 0) count=1;; 1) count=2;; 2) count=4;; 3) count=32;; esac',
@@ -57,14 +67,17 @@ export const script = (seed: number, run: number, fresh: boolean) =>
     '    6) to=loose sync=;;',
     '    7) to=; rm -f "$last"; last=;;',
     '  esac',
-    '  [ -z "$to" ] || dd if=/dev/vdb of=$to bs=4096 skip=$from count=$count seek=$at conv=notrunc$sync status=none || failed $n',
-    '  echo "did":$n:',
+    '  [ -z "$to" ] || dd if=$pattern of=$to bs=4096 skip=$from count=$count seek=$at conv=notrunc$sync status=none || failed $n',
+    '  echo "did":$tag:$n:',
     '  n=$((n+1))',
     'done',
     'END',
-    'sh /tmp/writer',
+    writers
+      .map(({ tag, seed, fresh }, i) => `sh /tmp/writer ${tag} ${letter(i)} ${seed} ${fresh ? 'new' : 'old'}`)
+      .join(' & '),
     '',
   ].join('\n')
+const letter = (disk: number) => String.fromCharCode(97 + disk)
 
 /** Blocks that are told apart by any of their bytes: each starts with its number, and is noise from there on. */
 export function pattern(): Uint8Array {

@@ -1,7 +1,7 @@
 /** A folder whose medium can lose its power: what was not made to last is gone, as on a computer that is unplugged. */
 
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -52,9 +52,11 @@ export class PowerSupply {
     this.mounted = true
   }
 
-  /** Everything so far lasts. */
-  settle() {
-    run('sync', '-f', this.folder)
+  /** Makes everything so far last, or only the files the pattern matches. */
+  settle(files?: RegExp) {
+    if (!files) return run('sync', '-f', this.folder)
+    const names = readdirSync(this.folder, { recursive: true, encoding: 'utf8' }).filter(name => files.test(name))
+    run('sync', ...names.map(name => join(this.folder, name)))
   }
 
   cut() {

@@ -272,7 +272,9 @@ export class IndexedDbStore implements BlockStore {
 
   private async fetch(reads: Read[], again = true): Promise<void> {
     try {
-      const blocks = this.db.transaction('blocks').store
+      const tx = this.db.transaction('blocks')
+      quiet(tx.done)
+      const blocks = tx.store
       await Promise.all(reads.map(read => this.fetchOne(blocks, read)))
     } catch (error) {
       if (!again || !lostConnection(error) || this.closed) throw error

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type BlockBackend, MemoryDisk } from '../../src/devices/block-backend.ts'
 import { BackendError } from '../../src/virtio/machine.ts'
+import { History } from '../../test/disk/history.ts'
 import { BLOCK, BlockState, type BlockStore, MemoryStore, pieces } from './block-store.ts'
 import { Overlay } from './overlay.ts'
 
@@ -161,11 +162,11 @@ describe('under a random workload', () => {
       fc.asyncProperty(fc.array(request, { maxLength: 30 }), fc.nat(), async (work, luck) => {
         const fate = () => (luck = (Math.imul(luck, 1103515245) + 12345) >>> 0) >>> 16
         const disk = new Overlay(new Flaky(new MemoryStore(), fate), new FlakyBase(IMAGE, fate))
-        const history = new History()
+        const history = new History(IMAGE)
         let under: Promise<void>[] = []
         for (const { what, offset, length, seed, wait } of work) {
           const bytes = what === 'write' ? pattern(length, seed) : new Uint8Array(length)
-          under.push(what === 'read' ? history.read(disk, offset, bytes) : history.write(disk, what, offset, bytes))
+          under.push(ask(disk, history, what, offset, bytes))
           if (!wait) continue
           await Promise.all(under)
           under = []
@@ -177,45 +178,16 @@ describe('under a random workload', () => {
   })
 })
 
-/** All that was asked of each sector, and when: from it follows what a read may find. */
-class History {
-  private now = 0
-  private readonly sectors = Array.from({ length: SECTORS }, (_, i) => [{ value: sum(IMAGE, i), begun: -1, ended: -1 }])
-
-  async read(disk: BlockBackend, offset: number, target: Uint8Array) {
-    const begun = ++this.now
-    try {
-      await disk.read(offset, target)
-    } catch (error) {
-      expect(error).toBeInstanceOf(BackendError)
-      return
-    }
-    for (let k = 0; k < target.length / 512; k++) {
-      const writes = this.sectors[offset / 512 + k]!
-      // The bytes of any write may be found that no later one had surely replaced before the read began.
-      const may = writes.filter(old => !writes.some(later => later.begun > old.ended && later.ended < begun))
-      if (!may.some(({ value }) => value === sum(target, k))) expect(may).toContain(sum(target, k))
-    }
+async function ask(disk: BlockBackend, history: History, what: string, offset: number, bytes: Uint8Array) {
+  const request = history.begin(what, offset, bytes)
+  try {
+    if (what === 'read') await disk.read(offset, bytes)
+    else if (what === 'write') await disk.write!(offset, bytes)
+    else if (what === 'zero') await disk.writeZeroes!(offset, bytes.length, true)
+    else await disk.discard!(offset, bytes.length)
+  } catch (error) {
+    expect(error).toBeInstanceOf(BackendError)
+    return request.failed()
   }
-
-  async write(disk: BlockBackend, what: string, offset: number, bytes: Uint8Array) {
-    const begun = ++this.now
-    const writes = Array.from({ length: bytes.length / 512 }, (_, k) => {
-      const write = { value: sum(bytes, k), begun, ended: Number.POSITIVE_INFINITY }
-      this.sectors[offset / 512 + k]!.push(write)
-      return write
-    })
-    try {
-      if (what === 'write') await disk.write!(offset, bytes)
-      else if (what === 'zero') await disk.writeZeroes!(offset, bytes.length, true)
-      else return await disk.discard!(offset, bytes.length) // which promises nothing
-      const ended = ++this.now
-      for (const write of writes) write.ended = ended
-    } catch (error) {
-      expect(error).toBeInstanceOf(BackendError) // its bytes may be there, now or later
-    }
-  }
+  expect(request.done()).toEqual([])
 }
-
-/** Tells the sectors of different writes apart. */
-const sum = (bytes: Uint8Array, sector: number) => bytes[sector * 512]! * 256 + bytes[sector * 512 + 511]!

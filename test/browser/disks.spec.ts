@@ -1,0 +1,149 @@
+import type { Page } from '@playwright/test'
+import { atPrompt, boot, outputOf, run, screen, type } from './machine.ts'
+import { type Elsewhere, expect, test } from './site.ts'
+
+/** A description of the site's own with these disks, at the address returned. */
+async function machineOf(page: Page, site: string, name: string, devices: readonly object[]) {
+  const machine = {
+    name,
+    memory: 128,
+    kernel: '../guest/bzImage',
+    initrd: '../guest/initramfs.cpio.zst',
+    cmdline: 'quiet',
+    devices: [...devices, { type: 'console' }, { type: 'entropy' }],
+  }
+  await page.route(`**/machines/${name}.json`, route => route.fulfill({ json: machine }))
+  return `${site}?machine=machines/${name}.json`
+}
+
+const dialog = (page: Page) => page.getByRole('dialog')
+
+test('a disk that is attached in one tab is offered read-only to a second, which is told who has it', async ({
+  page,
+  site,
+  context,
+}) => {
+  const devices = [{ type: 'block', disk: 'shared', size: 8, store: 'opfs' }]
+  await boot(page, await machineOf(page, site, 'first', devices))
+  await outputOf(page, 'echo written by the first > /tmp/x; dd if=/tmp/x of=/dev/vda conv=fsync')
+
+  const second = await context.newPage()
+  await second.goto(await machineOf(second, site, 'second', devices))
+  await expect(dialog(second)).toContainText('This disk is in use')
+  await expect(dialog(second)).toContainText('the disk "shared" is in use by "first" in another tab'.slice(1))
+  await dialog(second).getByRole('button', { name: 'read-only' }).click()
+  await atPrompt(second)
+  await second.locator('ringlet-terminal').click()
+  expect(await outputOf(second, 'cat /sys/block/vda/ro; head -n 1 /dev/vda')).toBe('1\nwritten by the first')
+  expect((await run(second, 'echo x > /dev/vda')).status).not.toBe(0)
+  await second.close()
+
+  // Once the first is gone, its disk can be had.
+  const third = await context.newPage()
+  await third.goto(await machineOf(third, site, 'third', devices))
+  await expect(dialog(third)).toContainText('This disk is in use')
+  await page.close()
+  await expect(async () => {
+    // A page that is closed lets go of its locks in its own time.
+    await dialog(third)
+      .getByRole('button', { name: 'Try again' })
+      .click({ timeout: 1000 })
+      .catch(() => {})
+    await expect(dialog(third)).toBeHidden({ timeout: 3000 })
+  }).toPass()
+  await atPrompt(third)
+  await third.locator('ringlet-terminal').click()
+  expect(await outputOf(third, 'cat /sys/block/vda/ro; head -n 1 /dev/vda')).toBe('0\nwritten by the first')
+})
+
+/** A description that another origin serves, with the kernel of the site. */
+function stranger(elsewhere: Elsewhere, site: string, disk: string) {
+  const machine = {
+    name: 'a stranger',
+    memory: 64,
+    kernel: `${site}guest/bzImage`,
+    initrd: `${site}guest/initramfs.cpio.zst`,
+    cmdline: 'quiet',
+    devices: [{ type: 'block', disk, size: 8 }, { type: 'console' }],
+  }
+  return elsewhere.on('/stranger.json', (_, response) => {
+    response.writeHead(200, { 'Access-Control-Allow-Origin': '*' }).end(JSON.stringify(machine))
+  })
+}
+
+test('a description from another origin opens your disk only with your yes', async ({ page, site, elsewhere }) => {
+  await boot(page, await machineOf(page, site, 'owner', [{ type: 'block', disk: 'mine', size: 8 }]))
+  await outputOf(page, 'echo secret > /tmp/x; dd if=/tmp/x of=/dev/vda conv=fsync')
+
+  const address = `${site}?machine=${stranger(elsewhere, site, 'mine')}`
+  await page.goto(address)
+  await expect(dialog(page)).toContainText('May this machine use your disk?')
+  await expect(dialog(page)).toContainText(`belongs to machines from ${new URL(site).origin}`)
+  await expect(dialog(page)).toContainText(`this one is from ${elsewhere.url}`)
+  // To close the question is to say no, and so is what has the focus.
+  await page.keyboard.press('Enter')
+  await expect(page.getByRole('alert')).toContainText('only you can let it in')
+
+  await page.goto(address)
+  await dialog(page)
+    .getByRole('button', { name: `Let machines from ${elsewhere.url}` })
+    .click()
+  await atPrompt(page)
+  await page.locator('ringlet-terminal').click()
+  expect(await outputOf(page, 'head -n 1 /dev/vda')).toBe('secret')
+
+  // A kernel from elsewhere in a machine of our own is a stranger too.
+  const kernel = elsewhere.on('/bzImage', (_, response) => {
+    response.writeHead(302, { 'Access-Control-Allow-Origin': '*', Location: `${site}guest/bzImage` }).end()
+  })
+  const other = kernel.replace('127.0.0.1', 'localhost')
+  await machineOf(page, site, 'owner', [{ type: 'block', disk: 'mine', size: 8 }])
+  await page.goto(`${site}?machine=machines/owner.json&kernel=${other}`)
+  await expect(dialog(page)).toContainText(`this one is from ${new URL(other).origin}`)
+})
+
+for (const store of ['opfs', 'indexeddb'] as const) {
+  test(`a full quota stops the machine on ${store}: with room made it goes on, given up the guest has an I/O error`, async ({
+    page,
+    site,
+  }) => {
+    const { origin } = new URL(site)
+    const protocol = await page.context().newCDPSession(page)
+    const quota = async (mebibytes?: number) => {
+      const { usage } = await protocol.send('Storage.getUsageAndQuota', { origin })
+      const quotaSize = mebibytes === undefined ? undefined : usage + mebibytes * 2 ** 20
+      await protocol.send('Storage.overrideQuotaForOrigin', { origin, ...(quotaSize && { quotaSize }) })
+    }
+    await boot(
+      page,
+      await machineOf(page, site, `full-${store}`, [{ type: 'block', disk: `full-${store}`, size: 64, store }]),
+    )
+    await outputOf(
+      page,
+      'dd if=/dev/urandom of=/tmp/noise bs=1M count=4; i=0; while [ $i -lt 3 ]; do cat /tmp/noise; i=$((i+1)); done > /tmp/data',
+    )
+    const write = (name: string) =>
+      type(
+        page,
+        `dd if=/tmp/data of=/dev/vda bs=1M conv=fsync status=none; echo ${name}: $?; cmp -n 12582912 /tmp/data /dev/vda; echo "com"pared: $?`,
+      )
+
+    await quota(4)
+    await write('first')
+    await expect(dialog(page)).toContainText('No room left')
+    await expect(dialog(page)).toContainText('The machine waits')
+    // It stands still: nothing is lost, nothing is answered.
+    expect(await screen(page)).not.toContain('first: 0')
+    await quota()
+    await dialog(page).getByRole('button', { name: 'Try again' }).click()
+    await expect.poll(() => screen(page)).toMatch(/first: 0\n(.*\n)*compared: 0/)
+
+    await outputOf(page, 'blkdiscard /dev/vda')
+    await quota(4)
+    await write('second')
+    const giveUp = dialog(page).getByRole('button', { name: 'Give up' })
+    while (!/second: \d/.test(await screen(page))) await giveUp.click({ timeout: 2000 }).catch(() => {}) // it is asked again for each write that has no room
+    expect(await screen(page)).toMatch(/second: [1-9]/)
+    expect(await outputOf(page, 'dmesg | grep -c "I/O error, dev vda"')).not.toBe('0')
+  })
+}
