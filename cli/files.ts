@@ -1,4 +1,14 @@
-import { closeSync, fdatasyncSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  fdatasyncSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  unwatchFile,
+  watchFile,
+  writeSync,
+} from 'node:fs'
 import { basename } from 'node:path'
 import type { BlockBackend } from '../src/devices/block-backend.ts'
 import { BackendError } from '../src/virtio/machine.ts'
@@ -6,17 +16,24 @@ import { storageError } from '../worker/backends/block-store.ts'
 import type { ImageFile } from '../worker/backends/image-file.ts'
 import type { SyncFile } from '../worker/backends/opfs.ts'
 
-/** A raw image on this computer, written in place. Everything completes within the call. */
+/**
+ * A raw image on this computer, written in place. Everything completes within the call. Made longer while it is in use
+ * (`truncate -s +1G disk.img`), it is a larger disk.
+ */
 export class FileDisk implements BlockBackend {
-  readonly capacity: number
+  capacity: number
   readonly serial: string
+  onResize?: () => void
   private readonly fd: number
   write?: (offset: number, bytes: Uint8Array) => void
   writeZeroes?: (offset: number, length: number) => void
   flush?: () => void
 
   /** Fails with `BackendError`. */
-  constructor(path: string, { readonly = false }: { readonly?: boolean } = {}) {
+  constructor(
+    private readonly path: string,
+    { readonly = false }: { readonly?: boolean } = {},
+  ) {
     try {
       this.fd = openSync(path, readonly ? 'r' : 'r+')
     } catch (error) {
@@ -33,6 +50,7 @@ export class FileDisk implements BlockBackend {
     if (this.capacity === 0) throw new BackendError(`${path} is no disk image: it has not even one sector of 512 bytes`)
     this.serial = basename(path).slice(0, 20)
     if (readonly) return
+    watchFile(path, { interval: 500, persistent: false }, this.look)
     this.write = (offset, bytes) => this.put(offset, bytes)
     this.writeZeroes = (offset, length) => {
       const zeroes = new Uint8Array(Math.min(length, 2 ** 20))
@@ -49,7 +67,15 @@ export class FileDisk implements BlockBackend {
   }
 
   close() {
+    unwatchFile(this.path, this.look)
     closeSync(this.fd)
+  }
+
+  private readonly look = () => {
+    const { size } = fstatSync(this.fd)
+    if (size - (size % 512) <= this.capacity) return // a guest would not stand a disk that shrinks
+    this.capacity = size - (size % 512)
+    this.onResize?.()
   }
 
   private put(offset: number, bytes: Uint8Array) {

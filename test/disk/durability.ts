@@ -91,7 +91,7 @@ try {
       last: nth === KILLS_A_DISK - 1 || run === runs - 1,
       overlay: Math.floor(run / KILLS_A_DISK) % 2 === 1,
       stores: stores.map((store, i) => ({ store, seed: Math.floor(random() * 2 ** 31), model: models[i]! })),
-      killAfter: stores.length + Math.floor(random() ** 2 * 40),
+      killAfter: stores.length + Math.floor(random() ** 2 * 16),
       delay: random() < 0.5 ? 0 : random() * 400,
     }
     const echo = (text: string) => options['console'] && process.stdout.write(text)

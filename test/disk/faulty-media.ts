@@ -48,12 +48,15 @@ export function faultyIndexedDb(fate: () => Fate) {
   })
 }
 
-/** Lets `last` calls through; then the process is gone, before the call or just after it did its work. */
+/**
+ * Lets `last` calls through; then the process is gone, and with it every transaction it had not committed. `after`: a
+ * commit that it died at was still done, though nobody was told.
+ */
 export function mortalIndexedDb(last: number, when: 'before' | 'after'): { readonly calls: number } {
   const life = { calls: 0 }
-  intercept((real, target) => {
+  intercept((real, target, method) => {
     if (++life.calls <= last) return real()
-    if (when === 'after' && life.calls === last + 1) real()
+    if (when === 'after' && life.calls === last + 1 && method === 'commit') real()
     else
       try {
         transactionOf(target)?.abort()
