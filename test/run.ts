@@ -76,6 +76,7 @@ check('fuzz', ['tsx', 'test/fuzz/main.ts', '--seconds', '60'])
 vitest('guest')
 vitest('relay')
 playwright()
+check('durability: two kills', ['tsx', 'test/disk/durability.ts', '--runs', '2'])
 rmSync(reports, { recursive: true })
 console.log(`${total.passed} passed, ${total.failed} failed`)
 process.exitCode = total.failed > 0 ? 1 : 0

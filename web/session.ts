@@ -78,6 +78,9 @@ export class Session extends EventTarget {
     this.#screen = screen
     this.#clear()
     this.#set('loading')
+    // Disks are to outlive the browser's tidying up. Firefox asks the user, who may take all the time they like.
+    if (request.machine.devices.some(device => device.type === 'block' && device.disk !== undefined))
+      navigator.storage?.persist?.().catch(() => {})
     this.warm()
     const api = this.#api
     try {

@@ -38,6 +38,8 @@ export interface DiskRecord {
   readonly occupied: number
   /** Who opened it last, in words. */
   readonly holder?: string
+  /** Its files were made: from then on their absence is a loss, and not a beginning. */
+  readonly made?: boolean
 }
 
 export interface DiskEntry extends DiskRecord {
@@ -185,7 +187,7 @@ export class Disks {
     const record = await this.need(name)
     const release = await this.lock(record)
     try {
-      const store = await this.store(record, false)
+      const store = await this.store(record, false, true)
       try {
         await store.clear()
       } finally {
@@ -265,10 +267,14 @@ export class Disks {
     await tx.done
   }
 
-  private async store(record: DiskRecord, readonly: boolean): Promise<BlockStore> {
+  /** With `anew`, files that are gone are made again. */
+  private async store(record: DiskRecord, readonly: boolean, anew = false): Promise<BlockStore> {
     if (record.store === 'indexeddb') return IndexedDbStore.open(databaseName(record.id))
     const folder = await disksFolder()
-    return OpfsStore.open(await folder.getDirectoryHandle(record.id, { create: true }), readonly)
+    if (record.made && !anew) await needFiles(folder, record)
+    const store = await OpfsStore.open(await folder.getDirectoryHandle(record.id, { create: true }), readonly)
+    if (!record.made) await this.change(record.name, { made: true })
+    return store
   }
 
   /** Takes the disk for this tab; returns what gives it back. */
@@ -297,6 +303,23 @@ function changedBase({ name, base }: DiskRecord, now: BaseImage | undefined) {
     `the disk "${name}" holds changes to ${base.url} as it was, and that image is another one now. ` +
     `Put over it they would make a broken file system. Export the disk, reset it, or use another name.`
   )
+}
+
+/**
+ * A browser makes the names of new files last later than what is in them: a disk that is younger than the system's last
+ * write-out can lose its files with the power. It must not come back empty as if nothing had been written to it.
+ */
+async function needFiles(folder: FileSystemDirectoryHandle, { id, name }: DiskRecord) {
+  try {
+    const files = await folder.getDirectoryHandle(id)
+    for (const file of OpfsStore.FILES) await files.getFileHandle(file)
+  } catch (error) {
+    if ((error as Error).name !== 'NotFoundError') throw storageError('opening the disk', error)
+    throw new BackendError(
+      `the files of the disk "${name}" are gone from this browser's storage: they were cleared, or lost with the power ` +
+        `soon after they were made. Reset or delete the disk to begin anew.`,
+    )
+  }
 }
 
 async function hasOpfs() {

@@ -273,7 +273,7 @@ export class IndexedDbStore implements BlockStore {
   private async fetch(reads: Read[], again = true): Promise<void> {
     try {
       const tx = this.db.transaction('blocks')
-      quiet(tx.done)
+      tx.done.catch(() => {}) // its requests tell
       const blocks = tx.store
       await Promise.all(reads.map(read => this.fetchOne(blocks, read)))
     } catch (error) {

@@ -75,11 +75,13 @@ export class OpfsStore implements BlockStore {
     }
   }
 
+  static readonly FILES = ['data', 'index-a', 'index-b'] as const
+
   /** Opens, or makes, the files in a directory of the origin's private file system. */
   static async open(directory: FileSystemDirectoryHandle, readonly = false): Promise<OpfsStore> {
     const open: SyncFile[] = []
     try {
-      for (const name of ['data', 'index-a', 'index-b']) {
+      for (const name of OpfsStore.FILES) {
         const file = await directory.getFileHandle(name, { create: true })
         // Who may write is settled by a Web Lock; the handle's own would keep readers out too, where it can be had milder.
         const options = { mode: 'readwrite-unsafe' } as object

@@ -1,0 +1,128 @@
+import 'fake-indexeddb/auto'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { MemoryDisk } from '../../src/devices/block-backend.ts'
+import { UnreliableFile } from '../../test/disk/unreliable-file.ts'
+import { BLOCK } from './block-store.ts'
+import { AttachedError, Disks, NotYoursError } from './disks.ts'
+
+const ORIGIN = 'https://ours.example'
+let names = 0
+const fresh = () => `disk-${++names}`
+const bytes = (value: number, blocks = 1) => new Uint8Array(blocks * BLOCK).fill(value)
+
+/** Locks as one origin has them. */
+class Locks {
+  private readonly held = new Set<string>()
+  async request(name: string, _: object, work: (lock: object | null) => Promise<void> | undefined) {
+    if (this.held.has(name)) return work(null)
+    this.held.add(name)
+    await work({ name })
+    this.held.delete(name)
+  }
+  query = async () => ({ held: [...this.held].map(name => ({ name })) })
+}
+
+/** A folder of OPFS, in memory. */
+class Folder {
+  readonly entries = new Map<string, Folder | UnreliableFile>()
+  private entry<T extends Folder | UnreliableFile>(name: string, create: boolean | undefined, make: () => T) {
+    if (!this.entries.has(name) && !create) throw new DOMException('not there', 'NotFoundError')
+    if (!this.entries.has(name)) this.entries.set(name, make())
+    return this.entries.get(name) as T
+  }
+  getDirectoryHandle = async (name: string, { create }: { create?: boolean } = {}) =>
+    this.entry(name, create, () => new Folder())
+  getFileHandle = async (name: string, { create }: { create?: boolean } = {}) => {
+    const file = this.entry(name, create, () => new UnreliableFile())
+    return { createSyncAccessHandle: async () => file }
+  }
+  removeEntry = async (name: string) => void this.entries.delete(name)
+}
+let root: Folder
+beforeEach(() => {
+  root = new Folder()
+  vi.stubGlobal('navigator', { locks: new Locks(), storage: { getDirectory: async () => root } })
+})
+afterEach(() => void vi.unstubAllGlobals())
+
+const base = (id: string, value: number) => ({
+  ...{ url: 'https://ours.example/base.img', id, size: 4 * BLOCK, disk: new MemoryDisk(bytes(value, 4)) },
+})
+
+test.each(['opfs', 'indexeddb'] as const)(
+  '%s: changes to an image are refused over another version of it, and kept',
+  async store => {
+    const disks = await Disks.open()
+    const name = fresh()
+    const disk = await disks.attach(name, { origin: ORIGIN, store, base: base('sha256:one', 1) })
+    await disk.write(BLOCK, bytes(9))
+    await disk.close()
+    await expect(disks.attach(name, { origin: ORIGIN, base: base('sha256:two', 2) })).rejects.toThrow(
+      /holds changes to https:\/\/ours\.example\/base\.img as it was, and that image is another one now.*Export the disk, reset it, or use another name/s,
+    )
+    await expect(disks.attach(name, { origin: ORIGIN })).rejects.toThrow(/makes no sense without it/)
+    const again = await disks.attach(name, { origin: ORIGIN, base: base('sha256:one', 1) })
+    const found = bytes(0, 2)
+    await again.read(0, found)
+    expect([found[0], found[BLOCK]]).toEqual([1, 9])
+    await again.close()
+  },
+)
+
+test('a disk that stands alone is not put over an image', async () => {
+  const disks = await Disks.open()
+  const name = fresh()
+  await (await disks.attach(name, { origin: ORIGIN, store: 'indexeddb', size: 4 * BLOCK })).close()
+  await expect(disks.attach(name, { origin: ORIGIN, base: base('sha256:one', 1) })).rejects.toThrow(/stands alone/)
+})
+
+test('a disk is attached once, read-only as often as one likes; who has it is said', async () => {
+  const disks = await Disks.open()
+  const name = fresh()
+  const options = { origin: ORIGIN, store: 'indexeddb', size: BLOCK } as const
+  const disk = await disks.attach(name, { ...options, holder: 'my machine' })
+  await expect(disks.attach(name, options)).rejects.toThrow(AttachedError)
+  await expect(disks.attach(name, options)).rejects.toThrow(/in use by "my machine" in another tab/)
+  await expect(disks.reset(name)).rejects.toThrow(AttachedError)
+  await expect(disks.remove(name)).rejects.toThrow(AttachedError)
+  const reader = await disks.attach(name, { ...options, readonly: true, holder: 'a reader' })
+  expect((await disks.list()).find(entry => entry.name === name)).toMatchObject({
+    attached: true,
+    holder: 'my machine',
+  })
+  await reader.close()
+  await disk.close()
+  await new Promise(resolve => setTimeout(resolve))
+  await (await disks.attach(name, options)).close()
+})
+
+test('another origin is let in only by name', async () => {
+  const disks = await Disks.open()
+  const name = fresh()
+  const options = { store: 'indexeddb', size: BLOCK } as const
+  await (await disks.attach(name, { ...options, origin: ORIGIN })).close()
+  const theirs = { ...options, origin: 'https://theirs.example' }
+  await expect(disks.attach(name, theirs)).rejects.toThrow(NotYoursError)
+  await expect(disks.attach(name, { ...theirs, readonly: true })).rejects.toThrow(NotYoursError)
+  await disks.allow(name, theirs.origin)
+  await (await disks.attach(name, theirs)).close()
+  await expect(disks.attach(name, { ...options, origin: 'https://third.example' })).rejects.toThrow(NotYoursError)
+})
+
+test('a disk whose files are gone is refused, until it is reset', async () => {
+  const disks = await Disks.open()
+  const name = fresh()
+  const options = { origin: ORIGIN, store: 'opfs', size: 4 * BLOCK } as const
+  const disk = await disks.attach(name, options)
+  await disk.write(0, bytes(1))
+  await disk.close()
+  root = new Folder() // the browser has forgotten what was in it
+  await expect(disks.attach(name, options)).rejects.toThrow(/are gone.*Reset or delete the disk/)
+  await disks.reset(name)
+  const again = await disks.attach(name, options)
+  const found = bytes(7)
+  await again.read(0, found)
+  expect(found[0]).toBe(0)
+  await again.close()
+  await disks.remove(name)
+})
