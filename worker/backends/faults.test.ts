@@ -10,7 +10,7 @@ import { BackendError } from '../../src/virtio/machine.ts'
 import { type Fate, faultyFiles, faultyIndexedDb } from '../../test/disk/faulty-media.ts'
 import { History } from '../../test/disk/history.ts'
 import { files, type UnreliableFiles } from '../../test/disk/unreliable-file.ts'
-import type { BlockStore } from './block-store.ts'
+import { BlockState, type BlockStore } from './block-store.ts'
 import { IndexedDbStore } from './indexeddb.ts'
 import { OpfsStore } from './opfs.ts'
 import { Overlay } from './overlay.ts'
@@ -104,6 +104,23 @@ async function ask(machine: TestMachine, history: History, { what, sector, bytes
   data.set(what === 'read' ? sent.input.subarray(0, length) : data)
   return request.done()
 }
+
+// A request that throws while its transaction is being filled must not leave half of it to be committed.
+test('indexeddb: a transaction that cannot be filled is not committed in part', async () => {
+  const medium = media.indexeddb()
+  const store = await medium.open()
+  store.write(9, pattern(4096, 1))
+  await store.flush()
+  store.mark(9, 1, BlockState.ZERO)
+  let calls = 0
+  medium.break(() => (++calls === 3 ? 'full' : 'well')) // the transaction, the block deleted, and no room to say it is zeroes
+  await expect(async () => store.flush()).rejects.toThrow(BackendError)
+  for (let turn = 0; turn < 5; turn++) await new Promise(resolve => setImmediate(resolve))
+  medium.mend()
+  expect((await medium.open()).state(9)).toBe(BlockState.DATA)
+  await store.flush()
+  expect((await medium.open()).state(9)).toBe(BlockState.ZERO)
+})
 
 for (const kind of ['opfs', 'indexeddb'] as const)
   test(`${kind}: over media that fail, fill up, and lose their connection, reads equal the model or are IOERR; what was flushed is there`, async () => {

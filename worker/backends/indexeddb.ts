@@ -233,11 +233,17 @@ export class IndexedDbStore implements BlockStore {
       const tx = this.db.transaction(['blocks', 'meta'], 'readwrite', { durability })
       tx.done.catch(() => {}) // told where it is awaited
       // A request that fails aborts its transaction, and the transaction says why: the requests themselves need no promises.
-      const blocks = unwrap(tx.objectStore('blocks'))
-      for (const [block, change] of this.committing) this.put(blocks, block, change)
       const generation = this.generation + 1
-      unwrap(tx.objectStore('meta')).put(generation, 'generation')
-      tx.commit()
+      try {
+        const blocks = unwrap(tx.objectStore('blocks'))
+        for (const [block, change] of this.committing) this.put(blocks, block, change)
+        unwrap(tx.objectStore('meta')).put(generation, 'generation')
+        tx.commit()
+      } catch (error) {
+        // Left alone, it would commit what it has: a block deleted, say, without the record that it is zeroes.
+        abort(tx)
+        throw error
+      }
       await tx.done
       this.generation = generation
       this.soft = durability === 'relaxed'
@@ -349,6 +355,14 @@ const connect = (name: string) =>
       db.createObjectStore('meta')
     },
   })
+
+function abort(tx: { abort(): void }) {
+  try {
+    tx.abort()
+  } catch {
+    // It is over already.
+  }
+}
 
 /** The browser closed the connection under us, as it may after a crash of its storage process. */
 const lostConnection = (error: unknown) => (error as { name?: string }).name === 'InvalidStateError'
