@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url'
 import { WebSocket } from 'ws'
 import { prepareBoot } from '../worker/boot.ts'
 import { loadDocument } from '../worker/description/request.ts'
-import { type MachineDescription, parseDescription, type Transport } from '../worker/description.ts'
+import { DescriptionError, type MachineDescription, parseDescription, type Transport } from '../worker/description.ts'
 import { EXEC_PORTS, EXEC_WORD, GuestExec } from '../worker/exec.ts'
 import { Machine, type MachineEvents } from '../worker/machine.ts'
 import { type ChunkedImageOpened, openNodeDisk } from './disks.ts'
@@ -94,7 +94,7 @@ async function descriptionOf(options: NodeMachineOptions): Promise<MachineDescri
   const words = [document['cmdline'], cmdline, exec && EXEC_WORD].filter(Boolean)
   const more = net === undefined ? [] : [cardFor(net)]
   const devices = withMore(document['devices'] as Record<string, unknown>[] | undefined, options.disks ?? [], more)
-  const described = parseDescription(
+  const described = parsed(
     {
       ...document,
       ...(kernel !== undefined && { kernel: urlOf(kernel), bios: undefined }),
@@ -107,8 +107,19 @@ async function descriptionOf(options: NodeMachineOptions): Promise<MachineDescri
       cmdline: words.join(' '),
     },
     base,
+    options.machine,
   )
   return exec ? withExecPorts(described) : described
+}
+
+/** `file` is what the document was called by whoever gave it. */
+function parsed(document: unknown, base: string, file: string | undefined): MachineDescription {
+  try {
+    return parseDescription(document, base)
+  } catch (error) {
+    if (file === undefined || !(error instanceof DescriptionError)) throw error
+    throw new DescriptionError(error.message.replace(/^/gm, `${file}: `))
+  }
 }
 
 /** Disks come first, so that they are vda, vdb … in the order given. */

@@ -50,7 +50,15 @@ ${Object.entries(flags)
   .map(([name, [argument, what]]) => `  ${`--${name} ${argument}`.padEnd(22)} ${what}`)
   .join('\n')}
 
-On a terminal, Ctrl-A x leaves and Ctrl-A Ctrl-A is one Ctrl-A.
+Without options it boots the default machine with its console on this terminal; without a terminal, standard input is
+typed as it is. On a terminal, Ctrl-A x leaves and Ctrl-A Ctrl-A is one Ctrl-A.
+
+Exit status: that of the command with --exec; 0 when the guest switched itself off or was left; 1 when it crashed;
+2 when the machine could not be started, or ended before the command did; 124 after a timeout.
+
+  npm run -s vm -- --transport pci --exec 'lspci; uname -a'
+  npm run -s vm -- --kernel vmlinuz --initrd initrd.img --cmdline 'root=/dev/vda ro' --disk disk.img --memory 256
+  echo 'cat /proc/cpuinfo; poweroff' | npm run -s vm
 `
 
 interface Options extends Omit<NodeMachineOptions, 'exec' | 'events'> {
@@ -152,7 +160,10 @@ async function interact(options: Options) {
           const console = machine.consoles[0]!
           stdout.on('resize', () => machine.resize(console, size().columns, size().rows))
           if (stdin.isTTY) stdin.setRawMode(true)
-          const keys = escaping(() => reject(new Exit(0)))
+          const keys = escaping(() => {
+            stdout.write('\r\n')
+            reject(new Exit(0))
+          })
           stdin.on('data', bytes => type(machine, stdin.isTTY ? keys(bytes) : bytes))
         }),
     )

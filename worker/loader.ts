@@ -53,10 +53,7 @@ async function loadUrl(source: FileSource, options: LoadOptions): Promise<Uint8A
   const { what, openFile, signal } = options
   if (source.url.startsWith('file:')) {
     const blob = await openFile?.(source.url)
-    if (!blob)
-      throw new LoadError(
-        `There is no file ${source.url.replace(/^file:(\/\/)?/, '')} for ${what}. Give it with the machine.`,
-      )
+    if (!blob) throw missing(source.url, what)
     return readBlob(blob, options)
   }
   let response: Response
@@ -79,6 +76,12 @@ async function loadUrl(source: FileSource, options: LoadOptions): Promise<Uint8A
     )
   return bytes
 }
+
+/** A path in a file system, or a name of what comes with the machine. */
+const missing = (url: string, what: string) =>
+  url.startsWith('file:///')
+    ? new LoadError(`There is no file ${decodeURI(new URL(url).pathname)} for ${what}. Check its name.`)
+    : new LoadError(`There is no file ${url.slice('file:'.length)} for ${what}. Give it with the machine.`)
 
 async function readBlob(blob: Blob, options: LoadOptions) {
   try {

@@ -8,6 +8,7 @@ import type { Nic } from './net.ts'
 import { announce, type Place, place, TUNING } from './placement.ts'
 import { type PoweredOn, powerOn, type Slot } from './power-on.ts'
 import { Scheduler } from './scheduler.ts'
+import { TypeAhead } from './type-ahead.ts'
 import { Board, type BoardEvents, type CdImage, type Firmware, TripleFault } from './v86.ts'
 
 const MIB = 1 << 20
@@ -42,6 +43,8 @@ export type First = (() => BootPlan) | Firmware
 /** A console device and how its ports are. */
 interface Terminals {
   device: ConsoleDevice
+  /** Of its first port. */
+  typeAhead: TypeAhead
   readonly open: boolean[]
   /** It has written something, so it has made its port. */
   heard: boolean
@@ -133,7 +136,10 @@ export class Machine {
         get terminal() {
           return terminals() ?? { columns, rows }
         },
-        console: device => this.terminals.set(index, { columns, rows, ...terminals(), device, open: [], heard: false }),
+        console: device => {
+          const typeAhead = new TypeAhead(bytes => device.input(0, bytes))
+          this.terminals.set(index, { columns, rows, ...terminals(), device, typeAhead, open: [], heard: false })
+        },
         disk: this.options.disk,
         output: (port, bytes) => {
           const there = terminals()
@@ -229,6 +235,8 @@ export class Machine {
   private slice(): number {
     const idle = this.board!.slice()
     const now = performance.now()
+    for (const { typeAhead, open, heard } of this.terminals.values())
+      typeAhead.look(now, { resting: idle > 0, driven: open[0] ?? false, heard })
     if (idle > 0) this.rested = now
     else if (now - this.rested > SUSPICIOUS) {
       this.rested = now
@@ -270,7 +278,9 @@ export class Machine {
   /** Types. Answers how many bytes were dropped because the guest has not taken the last megabyte. */
   input(console: ConsoleInfo, bytes: Uint8Array): number {
     if (console.device >= 0 && !(this.serialSpoke && !this.isOpen(console))) {
-      return this.terminals.get(console.device)?.device.input(console.port, bytes) ?? bytes.length
+      const there = this.terminals.get(console.device)
+      if (console.port === 0) return there?.typeAhead.input(bytes) ?? bytes.length
+      return there?.device.input(console.port, bytes) ?? bytes.length
     }
     this.board?.serial(bytes)
     return 0

@@ -9,15 +9,16 @@ import { expect, onTestFinished, test } from 'vitest'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
 /** `npm run -s vm -- …`, to its end. */
-function vm(...args: string[]): Promise<{ status: number | null; stdout: Buffer; stderr: string }> {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'cli/vm.ts', ...args], {
-    cwd: root,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+const vm = (...args: string[]) => vmWith('', args)
+
+/** The same, with something on its standard input. */
+function vmWith(typed: string, args: readonly string[] = []) {
+  const child = spawn(process.execPath, ['--import', 'tsx', 'cli/vm.ts', ...args], { cwd: root, stdio: 'pipe' })
+  child.stdin.end(typed)
   const [out, err]: [Buffer[], Buffer[]] = [[], []]
   child.stdout.on('data', part => out.push(part))
   child.stderr.on('data', part => err.push(part))
-  return new Promise(resolve =>
+  return new Promise<{ status: number | null; stdout: Buffer; stderr: string }>(resolve =>
     child.on('close', status => resolve({ status, stdout: Buffer.concat(out), stderr: Buffer.concat(err).toString() })),
   )
 }
@@ -36,6 +37,11 @@ test('--exec passes five megabytes through without losing one', async () => {
   expect(digest(stdout)).toBe(digest(expected))
 })
 
+test('what is typed before the guest is there reaches its shell', async () => {
+  const { status, stdout } = await vmWith('echo $((6 * 7)) apples; poweroff -f\n')
+  expect({ status, apples: /^42 apples\r$/m.test(stdout.toString()) }).toEqual({ status: 0, apples: true })
+})
+
 test('a timeout is exit status 124, with a sentence', async () => {
   const { status, stdout, stderr } = await vm('--timeout', '1', '--exec', 'true')
   expect({ status, stdout: stdout.toString() }).toEqual({ status: 124, stdout: '' })
@@ -52,6 +58,7 @@ test('what cannot be booted or understood is exit status 2, with one sentence', 
     [['--kernel', join(folder, 'none')], /^There is no file .* for the kernel/],
     [['--transport', 'usb'], /^There is no transport "usb"/],
     [['--memory', 'much'], /^--memory takes a positive number/],
+    [['--machine', 'package.json'], /^package\.json: version: there is no such entry/],
     [['--memory', '10'], /^There is too little memory/],
     [['--machine', text], /is not a machine description: it is not JSON/],
     [['--nonsense'], /--nonsense/],
