@@ -51,7 +51,6 @@ function json(name: string, rows: readonly Row[]) {
     target: wanted(row.target) || null,
     met: met(row) ?? null,
     unit: row.unit,
-    spread: row.spread ?? null,
   }))
   console.log(JSON.stringify({ name, rows: plain }))
 }

@@ -44,7 +44,7 @@ export class BenchBrowser {
 
   static async open({ files, profile = false }: BenchSite = {}): Promise<BenchBrowser> {
     await build({
-      ...{ root: join(root, 'bench/page'), configFile: false, base: './', logLevel: 'warn' },
+      ...{ root: join(root, 'bench/page'), configFile: false, base: './', logLevel: 'error' },
       ...{ publicDir: join(root, 'public'), worker: { format: 'es' } },
       build: { outDir: SITE, emptyOutDir: true, target: 'es2023', assetsInlineLimit: 0, chunkSizeWarningLimit: 4096 },
     })
