@@ -277,7 +277,9 @@ export class Machine {
 
   /** Types. Answers how many bytes were dropped because the guest has not taken the last megabyte. */
   input(console: ConsoleInfo, bytes: Uint8Array): number {
-    if (console.device >= 0 && !(this.serialSpoke && !this.isOpen(console))) {
+    // What comes before a kernel with virtio, and one without, are talked to by the serial port.
+    const elsewhere = this.serialSpoke && console === this.consoles[0] && !this.isOpen(console)
+    if (console.device >= 0 && !elsewhere) {
       const there = this.terminals.get(console.device)
       if (console.port === 0) return there?.typeAhead.input(bytes) ?? bytes.length
       return there?.device.input(console.port, bytes) ?? bytes.length

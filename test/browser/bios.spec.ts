@@ -8,6 +8,8 @@ import { expect, test } from './site.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'ringlet-bios-'))
 test.beforeAll(needBootLoaders)
+// Twenty times the instructions of a kernel’s own start.
+test.setTimeout(900_000)
 test.afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 /** A file as a server gives it that knows ranges, to any site. */
@@ -35,8 +37,8 @@ test('an ISO boots from its URL, by SeaBIOS and isolinux, its text on the serial
   const path = join(folder, 'cd.iso')
   await isolinuxCd(path)
   await page.goto(`${site}?cdrom=${elsewhere.on('/cd.iso', ranges(path))}`)
-  await expect.poll(() => screen(page), { timeout: 180_000 }).toMatch(/SeaBIOS \(version/)
-  await atPrompt(page, 180_000)
+  await expect.poll(() => screen(page), { timeout: 400_000 }).toMatch(/SeaBIOS \(version/)
+  await atPrompt(page, 400_000)
   await page.locator('ringlet-terminal').click()
   expect(await outputOf(page, 'cat /proc/cmdline')).toMatch(/^BOOT_IMAGE=bzImage initrd=initramfs.cpio.zst/)
 })
@@ -62,7 +64,7 @@ test('a raw disk that is dropped on the page boots by SeaBIOS and GRUB from virt
     data.items.add(new File((window as unknown as { pieces: Blob[] }).pieces, 'disk.img'))
     window.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }))
   })
-  await atPrompt(page, 180_000)
+  await atPrompt(page, 400_000)
   await page.locator('ringlet-terminal').click()
   expect(await outputOf(page, 'cat /proc/cmdline')).toMatch(
     /^BOOT_IMAGE=\(hd0,msdos1\)\/boot\/bzImage root=\/dev\/vda1/,

@@ -7,17 +7,19 @@ const LOGIN = /ringlet login: ?$/
 const missing = !existsSync('public/debian/machine.json')
 if (missing) console.warn('Debian is not tested: there is no disk of it here, "npm run guest:debian" builds one.')
 test.skip(missing)
+// Two boots, and a login each.
+test.setTimeout(900_000)
 
 test('Debian boots from its chunked disk to a login, and keeps what was written over a reload', async ({
   page,
   site,
 }) => {
   const login = async () => {
-    await expect.poll(() => screen(page), { timeout: 120_000 }).toMatch(LOGIN)
+    await expect.poll(() => screen(page), { timeout: 300_000 }).toMatch(LOGIN)
     await expect(state(page)).toHaveText('Running')
     await page.locator('ringlet-terminal').click()
     await type(page, 'root')
-    await expect.poll(() => screen(page), { timeout: 120_000 }).toMatch(prompt)
+    await expect.poll(() => screen(page), { timeout: 300_000 }).toMatch(prompt)
   }
   await page.goto(`${site}?machine=debian/machine.json`)
   await login()
