@@ -8,8 +8,9 @@ import { ANY, VirtioBus, type VirtioDriver } from './bus.ts'
 import { EntropyDriver } from './entropy.ts'
 import { LinuxError } from './errno.ts'
 import { probeMmio } from './mmio.ts'
-import { run } from './steps.ts'
-import { TestBoard } from './testing.ts'
+import { probePci } from './pci.ts'
+import { run, type Steps } from './steps.ts'
+import { TestBoard, transports } from './testing.ts'
 
 function entropyOnMmio() {
   const board = new TestBoard()
@@ -123,7 +124,7 @@ test.each([
         throw new LinuxError('EINVAL', 'no')
       },
     },
-    -22,
+    'failed with error -22',
   ],
   [
     'probe',
@@ -132,17 +133,17 @@ test.each([
         throw new LinuxError('ENODEV', 'no')
       },
     },
-    -19,
+    'rejects match -19',
   ],
-] satisfies [string, Partial<VirtioDriver>, number][])(
+] satisfies [string, Partial<VirtioDriver>, string][])(
   'a %s that fails leaves FAILED and a log line',
-  (_, more, number) => {
+  (_, more, outcome) => {
     const { bus, transport, endpoint } = entropyOnMmio()
     run(bus.addDriver(plain('rng', 4, more)))
     const device = run(bus.addDevice(transport))
     expect(device.driver).toBeUndefined()
     expect(endpoint.core.status & Status.FAILED).toBe(Status.FAILED)
-    expect(bus.log[0]).toContain(`rng: probe of virtio0 failed with error ${number}`)
+    expect(bus.log[0]).toContain(`rng: probe of virtio0 ${outcome}`)
   },
 )
 
@@ -152,7 +153,7 @@ test('a device that refuses the features is ENODEV and FAILED', () => {
   transport.accept = features => real(features | (1n << 50n))
   run(bus.addDriver(plain('rng', 4)))
   run(bus.addDevice(transport))
-  expect(bus.log[0]).toContain('error -19: virtio: device refuses features')
+  expect(bus.log[0]).toContain('rejects match -19: virtio: device refuses features')
   expect(endpoint.core.status & Status.FAILED).toBe(Status.FAILED)
 })
 
@@ -225,4 +226,108 @@ test('a change of configuration while the driver starts is told once it has star
   console.resize(0, 2, 2)
   run(device.interrupt())
   expect(events).toEqual(['probed', 'changed', 'changed'])
+})
+
+test('the first driver that takes a device has it; one that gives it up leaves it to the next', () => {
+  const { bus, transport } = entropyOnMmio()
+  const shy = plain('shy', 4, {
+    *probe() {
+      throw new LinuxError('ENODEV', 'not mine')
+    },
+  })
+  const [first, second] = [plain('first', 4), plain('second', ANY)]
+  for (const driver of [shy, first, second]) run(bus.addDriver(driver))
+  const device = run(bus.addDevice(transport))
+  expect(device.driver).toBe(first)
+  expect(bus.log).toEqual([expect.stringContaining('shy: probe of virtio0 rejects match -19')])
+})
+
+test('what was removed leaves its name to the next device', () => {
+  const board = new TestBoard()
+  const bus = new VirtioBus(board.arena)
+  const add = () => {
+    const plugged = board.plug(new EntropyDevice({ fill: () => {} }))
+    return run(bus.addDevice(run(probeMmio(plugged.window!))))
+  }
+  const [first, second] = [add(), add()]
+  expect([first.name, second.name]).toEqual(['virtio0', 'virtio1'])
+  run(bus.removeDevice(first))
+  expect([add().name, add().name]).toEqual(['virtio0', 'virtio2'])
+})
+
+test('a device without VERSION_1 is offered to the driver’s other table', () => {
+  const board = new TestBoard()
+  const bind = (transport: 'mmio' | 'mmio-legacy') => {
+    const { window, endpoint } = board.plug(new ConsoleDevice({ ports: [{ output() {} }], multiport: true }), {
+      transport,
+    })
+    const bus = new VirtioBus(board.arena)
+    run(bus.addDriver(plain('console', 3, { features: [0, 1], legacyFeatures: [0] })))
+    run(bus.addDevice(run(probeMmio(window!))))
+    return [0, 1].filter(bit => endpoint.core.accepted(bit))
+  }
+  expect(bind('mmio')).toEqual([0, 1])
+  expect(bind('mmio-legacy')).toEqual([0])
+})
+
+test('the probe slot sees the bus at work, from the match to the interrupt', () => {
+  const { bus, transport } = entropyOnMmio()
+  const seen: unknown[][] = []
+  const see =
+    (event: string) =>
+    (...values: unknown[]) =>
+      void seen.push([event, ...values])
+  bus.probe = {
+    ...{ match: see('match'), status: see('status'), negotiate: see('negotiate'), failed: see('failed') },
+    ...{ add: see('add'), kick: see('kick'), take: see('take'), interrupt: see('interrupt') },
+  }
+  const driver = new EntropyDriver()
+  run(bus.addDriver(plain('net', 1)))
+  run(bus.addDriver(driver))
+  const device = run(bus.addDevice(transport))
+  run(driver.request(5))
+  run(device.interrupt())
+  const offered = run(transport.offered())
+  expect(seen).toEqual([
+    ['status', 0, 0],
+    ['status', 0, Status.ACKNOWLEDGE],
+    ['match', 0, 'net', false],
+    ['match', 0, 'virtio_rng', true],
+    ['status', 0, Status.DRIVER],
+    ['negotiate', 0, offered, device.features],
+    ['status', 0, Status.FEATURES_OK],
+    ['status', 0, Status.DRIVER_OK],
+    ['add', 0, 0, 0, 1],
+    ['kick', 0, 0, true],
+    ['interrupt', 0, 1],
+    ['take', 0, 0, 5],
+  ])
+})
+
+test.each(transports)('on %s each register access is a step of its own, and happens after it', name => {
+  const board = new TestBoard()
+  const { endpoint, window, pci } = board.plug(new EntropyDevice({ fill: () => {} }), { transport: name })
+  let accesses = 0
+  endpoint.core.probe = {
+    access: () => void accesses++,
+    ...{ status() {}, kick() {}, pop() {}, complete() {}, interrupt() {}, fault() {} },
+  }
+  const bus = new VirtioBus(board.arena)
+  const driver = new EntropyDriver()
+  function* life(): Steps {
+    const device = yield* bus.addDevice(yield* window ? probeMmio(window) : probePci(pci!))
+    yield* bus.addDriver(driver)
+    yield* driver.request(4)
+    yield* device.interrupt()
+    yield* bus.removeDevice(device)
+  }
+  let steps = 0
+  for (const { window } of life()) {
+    expect(accesses).toBe(steps)
+    // Configuration space is the bus's, not the device's.
+    if (window !== 'pci') steps++
+  }
+  expect(accesses).toBe(steps)
+  expect(steps).toBeGreaterThan(20)
+  expect(driver.received.length).toBe(1)
 })

@@ -2,7 +2,8 @@ import { Feature, Status } from '../virtio/core.ts'
 import type { Arena } from './arena.ts'
 import { LinuxError } from './errno.ts'
 import { PackedDriverRing } from './packed-queue.ts'
-import { type DriverProbe, DriverQueue, type QueueFeatures } from './queue.ts'
+import type { DriverProbe } from './probe.ts'
+import { DriverQueue, type QueueFeatures, type QueueUser } from './queue.ts'
 import { SplitDriverRing } from './split-queue.ts'
 import type { Steps } from './steps.ts'
 import { InterruptCause, type Transport } from './transport.ts'
@@ -44,12 +45,11 @@ const mask = (features: readonly number[]) => features.reduce((all, feature) => 
 const hex = (value: number, digits: number) => value.toString(16).padStart(digits, '0').toUpperCase()
 
 /** A device on the virtio bus: Linux's `struct virtio_device`. */
-export class BusDevice {
+export class BusDevice implements QueueUser {
   /** Negotiated. */
   features = 0n
   driver: VirtioDriver | undefined
   queues: DriverQueue[] = []
-  probe: DriverProbe | undefined
   private configEnabled = false
   private configPending = false
 
@@ -57,12 +57,16 @@ export class BusDevice {
     readonly index: number,
     readonly transport: Transport,
     readonly arena: Arena,
+    private readonly observer: { readonly probe: DriverProbe | undefined },
     /** Feature bits the kernel is not to take, though it could. */
     private readonly refuse: readonly number[] = [],
   ) {}
 
   get name() {
     return `virtio${this.index}`
+  }
+  get probe() {
+    return this.observer.probe
   }
   has(feature: number) {
     return (this.features & (1n << BigInt(feature))) !== 0n
@@ -102,6 +106,7 @@ export class BusDevice {
   // ---- status ----;
 
   *addStatus(bits: number): Steps {
+    this.probe?.status(this.index, bits)
     yield* this.transport.setStatus((yield* this.transport.status()) | bits)
   }
 
@@ -120,6 +125,7 @@ export class BusDevice {
         yield* driver.validate(this)
         if (this.features !== before) yield* this.transport.accept(this.features)
       }
+      this.probe?.negotiate(this.index, offered, this.features)
       yield* this.featuresOk()
       yield* driver.probe(this)
       if (!((yield* this.transport.status()) & Status.DRIVER_OK)) yield* this.ready()
@@ -145,6 +151,7 @@ export class BusDevice {
   }
 
   *reset(): Steps {
+    this.probe?.status(this.index, 0)
     yield* this.transport.reset()
   }
 
@@ -178,7 +185,7 @@ export class BusDevice {
     const Ring = this.has(Feature.RING_PACKED) ? PackedDriverRing : SplitDriverRing
     const ring = new Ring<T>(this.arena, size, this.queueFeatures, this.transport.align)
     yield* this.transport.enableQueue(index, ring.placement)
-    const queue = new DriverQueue<T>(index, ring, this.transport, this.queueFeatures, this.probe)
+    const queue = new DriverQueue<T>(index, ring, this.transport, this.queueFeatures, this)
     this.queues[index] = queue as DriverQueue
     return queue
   }
@@ -194,6 +201,7 @@ export class BusDevice {
   /** The interrupt handler: acknowledges, and calls whom it concerns. Returns whether it was this device. */
   *interrupt(): Steps<boolean> {
     const causes = yield* this.transport.interrupt()
+    this.probe?.interrupt(this.index, causes)
     if (causes & InterruptCause.CONFIGURATION_CHANGE) yield* this.configChanged()
     if (causes & InterruptCause.USED_BUFFER) for (const queue of this.queues) yield* queue?.callback?.(queue) ?? none()
     return causes !== 0
@@ -229,19 +237,24 @@ export class VirtioBus {
   readonly drivers: VirtioDriver[] = []
   /** What failed, as the kernel's log would have it. */
   readonly log: string[] = []
-  private next = 0
+  probe: DriverProbe | undefined
 
   constructor(private readonly arena: Arena) {}
 
   /** `register_virtio_device`: resets it, acknowledges it, and looks for a driver. */
   *addDevice(transport: Transport, refuse?: readonly number[]): Steps<BusDevice> {
-    const device = new BusDevice(this.next++, transport, this.arena, refuse)
+    const device = new BusDevice(this.freeIndex(), transport, this.arena, this, refuse)
     // In case a driver before us left a mess.
     yield* device.reset()
     yield* device.addStatus(Status.ACKNOWLEDGE)
     this.devices.push(device)
     for (const driver of this.drivers) if (yield* this.match(device, driver)) break
     return device
+  }
+
+  /** The lowest that no device has: what was removed leaves its name to the next. */
+  private freeIndex() {
+    for (let index = 0; ; index++) if (!this.devices.some(device => device.index === index)) return index
   }
 
   *removeDevice(device: BusDevice): Steps {
@@ -261,13 +274,20 @@ export class VirtioBus {
 
   /** Binds them if they fit; a driver that fails leaves the device to nobody. */
   private *match(device: BusDevice, driver: VirtioDriver): Steps<boolean> {
-    if (device.driver || !device.matches(driver.ids)) return false
+    if (device.driver) return false
+    const fits = device.matches(driver.ids)
+    this.probe?.match(device.index, driver.name, fits)
+    if (!fits) return false
     try {
       yield* device.bind(driver)
       return true
     } catch (error) {
       if (!(error instanceof LinuxError)) throw error
-      this.log.push(`${driver.name}: probe of ${device.name} failed with error ${error.number}: ${error.message}`)
+      this.probe?.failed(device.index, driver.name, error.number)
+      // Linux finds these two ordinary: nothing is broken, the driver just does not want the device.
+      const rejects = error.code === 'ENODEV' || error.code === 'ENXIO'
+      const what = rejects ? `rejects match ${error.number}` : `failed with error ${error.number}`
+      this.log.push(`${driver.name}: probe of ${device.name} ${what}: ${error.message}`)
       return false
     }
   }

@@ -1,6 +1,6 @@
 import { Entropy } from '../devices/entropy.ts'
 import { ANY, type BusDevice, type VirtioDriver } from './bus.ts'
-import type { DriverQueue } from './queue.ts'
+import type { Buffer, DriverQueue } from './queue.ts'
 import type { Steps } from './steps.ts'
 
 /** virtio-rng's driver: asks for random bytes, one buffer at a time. */
@@ -10,12 +10,12 @@ export class EntropyDriver implements VirtioDriver {
   readonly features = []
   /** Bytes the device has delivered and nobody took yet. */
   readonly received: Uint8Array[] = []
-  private queue: DriverQueue<number> | undefined
+  private queue: DriverQueue<Buffer> | undefined
   private device: BusDevice | undefined;
 
   *probe(device: BusDevice): Steps {
     this.device = device
-    const queue = yield* device.findQueue<number>(0)
+    const queue = yield* device.findQueue<Buffer>(0)
     this.queue = queue
     queue.callback = () => this.collect()
   }
@@ -29,12 +29,16 @@ export class EntropyDriver implements VirtioDriver {
     const { queue, device } = this
     if (!queue || !device) throw new Error('the entropy driver has no device')
     const address = device.arena.allocate(length)
-    queue.add([], [{ address, length }], address)
+    const buffer = { address, length }
+    if (!queue.add([], [buffer], buffer)) throw new RangeError('the queue is full')
     yield* queue.kick()
   }
 
   private *collect(): Steps {
-    for (const { token, length } of this.queue?.drain() ?? [])
-      this.received.push(this.device!.arena.memory.slice(token, length).slice())
+    const { arena } = this.device!
+    for (const { token, length } of this.queue?.drain() ?? []) {
+      this.received.push(arena.memory.slice(token.address, length).slice())
+      arena.release(token.address, token.length)
+    }
   }
 }

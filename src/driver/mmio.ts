@@ -8,6 +8,8 @@ import { chooseDma, type DmaMask, type Placement, type Transport, untilZero } fr
 const MAGIC = 0x74726976
 /** What a 32-bit x86 guest calls a page, in bytes; the unit of QueuePFN. */
 export const PAGE = 4096
+/** What a 32-bit QueuePFN reaches, in bits. */
+const RING_BITS = 32 + 12
 
 export interface MmioProbeOptions {
   readonly dma?: DmaMask
@@ -35,7 +37,7 @@ export function* probeMmio(
   if (version === 1) {
     const legacy = new LegacyMmio(window, id)
     yield* legacy.registers.write('GuestPageSize', PAGE)
-    chooseDma(dma, log)
+    chooseDma(dma, log, RING_BITS)
     return legacy
   }
   chooseDma(dma, log)
@@ -94,10 +96,10 @@ abstract class MmioTransport implements Transport {
     return causes
   }
 
-  /** Selects a queue that nobody uses yet, and reads how large it may be. */
+  /** How large the selected queue may be, if nobody uses it yet. */
   protected *freeQueue(index: number, busy: number): Steps<number> {
-    const max = yield* this.common.read('QueueSizeMax')
-    if (busy !== 0 || max === 0) throw new LinuxError('ENOENT', `there is no free queue ${index}`)
+    const max = busy === 0 ? yield* this.common.read('QueueSizeMax') : 0
+    if (max === 0) throw new LinuxError('ENOENT', `there is no free queue ${index}`)
     return max
   }
   abstract generation(): Steps<number>

@@ -9,7 +9,7 @@ export interface Platform {
   readonly ports: Window
 }
 
-const { IO, MEMORY, MASTER } = Header.fields.command.bits
+const { IO, MEMORY } = Header.fields.command.bits
 const ENABLE = 0x80000000
 const BAR0 = Header.offset.bar0
 /** What a capability list can hold at most: it is a chain that may loop. */
@@ -44,7 +44,7 @@ export class PciDevice {
   }
 
   /** Lets it answer and master the bus: `pci_enable_device`, `pci_set_master`. */
-  *enable(bits = IO | MEMORY | MASTER): Steps {
+  *enable(bits: number): Steps {
     yield* this.write(Header.offset.command, 2, (yield* this.get('command')) | bits)
   }
 

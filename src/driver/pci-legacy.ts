@@ -8,6 +8,8 @@ import { chooseDma, type Placement, type Transport } from './transport.ts'
 
 /** §4.1.5.1.3.1: the unit of queue_address and the alignment of the used ring, in bytes. */
 const PAGE = 4096
+/** What a 32-bit queue_address reaches, in bits. */
+const RING_BITS = 32 + 12
 /** Where the device's configuration begins while MSI-X is off. */
 const CONFIG = 0x14
 
@@ -20,7 +22,7 @@ export function* probeLegacyPci(
   if (device < 0x1000 || device > 0x103f) throw new LinuxError('ENODEV', 'not a legacy or transitional function')
   const revision = yield* pci.get('revision')
   if (revision !== 0) throw new LinuxError('ENODEV', `expected ABI version 0, got ${revision}`)
-  chooseDma(dma, log)
+  chooseDma(dma, log, RING_BITS)
   const bar = yield* pci.bar(0)
   if (!bar) throw new LinuxError('ENOMEM', 'there is no BAR 0 to map')
   const id = { device: yield* pci.get('subsystem_device'), vendor: yield* pci.get('subsystem_vendor') }

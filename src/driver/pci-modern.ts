@@ -29,22 +29,22 @@ export function* probeModernPci(
   // A transitional function tells its type as it always did, by its subsystem.
   const device = pciId < 0x1040 ? yield* pci.get('subsystem_device') : pciId - 0x1040
   const vendor = yield* pci.get('subsystem_vendor')
-  const common = yield* find(pci, COMMON)
+  const common = yield* find(pci, COMMON, 4)
   if (!common) throw new LinuxError('ENODEV', 'leaving for legacy driver')
-  const isr = yield* find(pci, ISR)
-  const notify = yield* find(pci, NOTIFY)
+  const isr = yield* find(pci, ISR, 1)
+  const notify = yield* find(pci, NOTIFY, 2)
   if (!isr || !notify)
     throw new LinuxError('EINVAL', `missing capabilities ${common.at}/${isr?.at ?? 0}/${notify?.at ?? 0}`)
   chooseDma(dma, log)
   if (common.window.length < CommonRegisters.queue_device_hi.at + 4)
     throw new LinuxError('EINVAL', `the common configuration is only ${common.window.length} bytes long`)
-  const config = yield* find(pci, DEVICE)
+  const config = yield* find(pci, DEVICE, 4)
   const multiplier = yield* pci.read(notify.at + NotifyCapability.offset.notify_off_multiplier, 4)
   return new ModernPci({ device, vendor }, common.window, notify.window, multiplier, isr.window, config?.window)
 }
 
 /** The first structure of a type that lies in a BAR there is. */
-function* find(pci: PciDevice, type: number): Steps<Structure | undefined> {
+function* find(pci: PciDevice, type: number, align: number): Steps<Structure | undefined> {
   for (const at of yield* pci.capabilities(VENDOR_SPECIFIC)) {
     if ((yield* pci.read(at + Capability.offset.cfg_type, 1)) !== type) continue
     const bar = yield* pci.read(at + Capability.offset.bar, 1)
@@ -53,6 +53,8 @@ function* find(pci: PciDevice, type: number): Steps<Structure | undefined> {
     if (!region) continue
     const offset = yield* pci.read(at + Capability.offset.offset, 4)
     const length = yield* pci.read(at + Capability.offset.length, 4)
+    if (offset % align !== 0)
+      throw new LinuxError('EINVAL', `a structure at ${offset} is not aligned to ${align} bytes`)
     if (offset + length > region.length)
       throw new LinuxError('EINVAL', `a structure of ${length} bytes at ${offset} is not inside BAR ${bar}`)
     return { at, window: part(pci.map(region), offset, length) }

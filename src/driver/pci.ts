@@ -1,3 +1,4 @@
+import { Header } from '../virtio/pci-config.ts'
 import { LinuxError } from './errno.ts'
 import type { PciDevice } from './pci-device.ts'
 import { probeLegacyPci } from './pci-legacy.ts'
@@ -21,10 +22,14 @@ export const VENDOR = 0x1af4
  */
 export function* probePci(pci: PciDevice, options: PciProbeOptions = {}): Steps<Transport> {
   if ((yield* pci.get('vendor')) !== VENDOR) throw new LinuxError('ENODEV', 'not a virtio function')
-  yield* pci.enable()
-  if (!options.forceLegacy) return yield* either(probeModernPci(pci, options), ['ENODEV'], probeLegacyPci(pci, options))
-  // Also try the modern interface if BAR 0 cannot be mapped: there may be no I/O space.
-  return yield* either(probeLegacyPci(pci, options), ['ENODEV', 'ENOMEM'], probeModernPci(pci, options))
+  const { IO, MEMORY, MASTER } = Header.fields.command.bits
+  yield* pci.enable(IO | MEMORY)
+  const transport = options.forceLegacy
+    ? // Also try the modern interface if BAR 0 cannot be mapped: there may be no I/O space.
+      yield* either(probeLegacyPci(pci, options), ['ENODEV', 'ENOMEM'], probeModernPci(pci, options))
+    : yield* either(probeModernPci(pci, options), ['ENODEV'], probeLegacyPci(pci, options))
+  yield* pci.enable(MASTER)
+  return transport
 }
 
 /** The first, or if it fails in one of these ways the second. */

@@ -3,7 +3,7 @@ import { EntropyDevice } from '../devices/entropy.ts'
 import type { Window } from '../virtio/machine.ts'
 import { EmptySlot } from '../virtio/mmio.ts'
 import { Capability, PciTransport } from '../virtio/pci.ts'
-import type { PciFunction } from '../virtio/pci-config.ts'
+import { Header, type PciFunction } from '../virtio/pci-config.ts'
 import { probeMmio } from './mmio.ts'
 import { type PciProbeOptions, probePci } from './pci.ts'
 import { run } from './steps.ts'
@@ -55,6 +55,14 @@ test.each([
   run(probeMmio(registers({ 0: MAGIC, 4: 2, 8: 4 }), { dma, log: line => log.push(line) }))
   expect(asked).toEqual(most === 64 ? [64] : [64, 32])
   expect(log.length).toBe(lines)
+})
+
+test('mmio and pci: a legacy interface asks for rings where its page numbers reach', () => {
+  const asked: number[] = []
+  const dma = (bits: number) => asked.push(bits) > 0
+  run(probeMmio(registers({ 0: MAGIC, 4: 1, 8: 4 }), { dma }))
+  pci('pci-legacy', { dma })
+  expect(asked).toEqual([64, 44, 64, 44])
 })
 
 // ---- pci ----
@@ -147,6 +155,22 @@ test('pci: a structure that does not fit its BAR is EINVAL', () => {
       edit(COMMON, c => (c.offset = 0x3ff0)),
     ),
   ).toThrow(expect.objectContaining({ code: 'EINVAL' }))
+})
+test('pci: a structure that is not aligned is EINVAL', () => {
+  const odd = edit(COMMON, c => (c.offset = 0x3002))
+  expect(() => pci('pci', {}, odd)).toThrow(/not aligned to 4 bytes.*EINVAL/)
+})
+test('pci: a function masters the bus only once it has a driver', () => {
+  const { MASTER } = Header.fields.command.bits
+  const functions: PciFunction[] = []
+  const spoil = edit(ISR, c => (c.cfg_type = 77))
+  const broken = (f: PciFunction) => {
+    functions.push(f)
+    spoil(f)
+  }
+  expect(() => pci('pci', {}, broken)).toThrow()
+  pci('pci', {}, f => functions.push(f))
+  expect(functions.map(({ header }) => header.command & MASTER)).toEqual([0, MASTER])
 })
 test('pci: a capability list that loops ends', () => {
   const loop = (f: PciFunction) => (f.space[f.header.capabilities + 1] = f.header.capabilities)

@@ -1,3 +1,4 @@
+import type { DriverProbe } from './probe.ts'
 import type { Steps } from './steps.ts'
 import type { Placement, Transport } from './transport.ts'
 
@@ -40,11 +41,11 @@ export interface DriverRing<T> {
   readonly position: number
 }
 
-/** Numbers about what the driver does, for an observer. */
-export interface DriverProbe {
-  add(queue: number, out: number, room: number): void
-  kick(queue: number, notified: boolean): void
-  take(queue: number, length: number): void
+/** Whose queue it is. */
+export interface QueueUser {
+  /** On the bus. */
+  readonly index: number
+  readonly probe: DriverProbe | undefined
 }
 
 /** A virtqueue as a driver has it. */
@@ -57,19 +58,19 @@ export class DriverQueue<T = unknown> {
     readonly ring: DriverRing<T>,
     private readonly transport: Transport,
     private readonly features: QueueFeatures,
-    private readonly probe?: DriverProbe,
+    private readonly user: QueueUser,
   ) {}
 
   add(out: readonly Buffer[], room: readonly Buffer[], token: T): boolean {
     const added = this.ring.add(out, room, token)
-    if (added) this.probe?.add(this.index, out.length, room.length)
+    if (added) this.user.probe?.add(this.user.index, this.index, out.length, room.length)
     return added
   }
 
   /** Notifies the device, if it wants that. */
   *kick(): Steps<boolean> {
     const wanted = this.ring.needsKick()
-    this.probe?.kick(this.index, wanted)
+    this.user.probe?.kick(this.user.index, this.index, wanted)
     if (wanted) yield* this.notify()
     return wanted
   }
@@ -80,7 +81,7 @@ export class DriverQueue<T = unknown> {
 
   take(): Used<T> | undefined {
     const used = this.ring.take()
-    if (used) this.probe?.take(this.index, used.length)
+    if (used) this.user.probe?.take(this.user.index, this.index, used.length)
     return used
   }
 

@@ -37,8 +37,10 @@ interface Mapping {
   readonly window: Window
 }
 
-/** RAM that can tell what is stored where. */
+/** RAM that can tell what is stored where, and how often somebody asked whether it is RAM at all. */
 class WatchedMemory extends ArrayMemory {
+  /** Every buffer a device looks at is asked for first: this says how much work a request made. */
+  looks = 0
   private log: number[] | undefined
 
   /** Addresses stored to while `work` runs, in order. */
@@ -48,6 +50,10 @@ class WatchedMemory extends ArrayMemory {
     const { log } = this
     this.log = undefined
     return log
+  }
+  override has(address: number, length: number) {
+    this.looks++
+    return super.has(address, length)
   }
   override target(address: number, length: number) {
     this.log?.push(address)

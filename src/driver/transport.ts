@@ -47,9 +47,16 @@ export interface Transport {
 /** Whether the platform can reach addresses of so many bits. */
 export type DmaMask = (bits: number) => boolean
 
-/** Asks for 64-bit DMA, then for 32-bit; says what Linux would log if it gets neither. */
-export function chooseDma(can: DmaMask, log: (line: string) => void): number {
-  for (const bits of [64, 32]) if (can(bits)) return bits
+/**
+ * Asks for 64-bit DMA, then for 32-bit; says what Linux would log if it gets neither. A legacy interface names the page
+ * of a ring by 32 bits: it asks that the rings themselves come from where that reaches, and hopes for the best.
+ */
+export function chooseDma(can: DmaMask, log: (line: string) => void, ringBits = 64): number {
+  if (can(64)) {
+    if (ringBits < 64) can(ringBits)
+    return 64
+  }
+  if (can(32)) return 32
   log('Failed to enable 64-bit or 32-bit DMA.  Trying to continue, but this might not work.')
   return 0
 }
