@@ -6,7 +6,7 @@ import { rigFor } from '../../src/conformance/ours.ts'
 import type { Rig } from '../../src/conformance/rig.ts'
 import { conformanceVariants } from '../../src/conformance/suite.ts'
 import { BlockDevice } from '../../src/devices/block.ts'
-import { MemoryDisk } from '../../src/devices/block-backend.ts'
+import { type BlockBackend, MemoryDisk } from '../../src/devices/block-backend.ts'
 import { ConsoleDevice } from '../../src/devices/console.ts'
 import { EntropyDevice } from '../../src/devices/entropy.ts'
 import { NetDevice } from '../../src/devices/net.ts'
@@ -15,10 +15,16 @@ import { LinuxError } from '../../src/driver/errno.ts'
 import { run } from '../../src/driver/steps.ts'
 import { TestBoard } from '../../src/driver/testing.ts'
 import type { VirtioDevice } from '../../src/virtio/device.ts'
+import { BackendError } from '../../src/virtio/machine.ts'
+import { MAX_INDIRECT } from '../../src/virtio/split-ring.ts'
 
 const RAM = 0x180000
 /** Nothing a driver here says is writable lies in it. */
 const CANARY = { start: 0x1000, end: 0x21000, byte: 0xc3 }
+/** The largest ring here, in descriptors. */
+const LARGEST = 256
+/** Chains that may be looked at in a step without being taken: one that is refused in each queue, and rings set up. */
+const EXTRA = 16
 const UNTOUCHED = new Uint8Array(CANARY.end - CANARY.start).fill(CANARY.byte)
 
 interface Kind {
@@ -26,18 +32,41 @@ interface Kind {
   readonly queues: number
   /** What the host does of its own accord. */
   poke?(n: number): void
+  /** Whether the device, running, does what it is for. */
+  works(rig: Rig): boolean
 }
 
+/** Sends a request, and says how many bytes came back. */
+function request(rig: Rig, queue: number, out: Uint8Array | undefined, room: number): number | undefined {
+  const ring = rig.rings[queue]!
+  ring.add(out ? [rig.put(out)] : [], room > 0 ? [rig.room(room)] : [], 0)
+  rig.kick(queue)
+  return ring.take()?.length
+}
+
+const SECTOR_READ = new Uint8Array(16)
+const disk = (backend: BlockBackend) => ({ device: new BlockDevice(backend), queues: 1 })
+
 const kinds: Readonly<Record<string, () => Kind>> = {
-  entropy: () => ({ device: new EntropyDevice({ fill: bytes => void bytes.fill(0x5a) }), queues: 1 }),
+  entropy: () => ({
+    device: new EntropyDevice({ fill: bytes => void bytes.fill(0x5a) }),
+    queues: 1,
+    works: rig => request(rig, 0, undefined, 8) === 8,
+  }),
   console: () => {
-    const device = new ConsoleDevice({ ports: [{ output() {} }, { name: 'second', output() {} }] })
+    let printed = 0
+    const output = (bytes: Uint8Array) => void (printed += bytes.length)
+    const device = new ConsoleDevice({ ports: [{ output }, { name: 'second', output() {} }] })
     return {
       device,
       queues: 6,
       poke: n => {
         if (n % 3 === 0) device.resize(n % 2, 1 + (n % 200), 1 + (n % 50))
         else device.input(n % 2, new Uint8Array(n % 300))
+      },
+      works: rig => {
+        printed = 0
+        return request(rig, 1, new Uint8Array(3), 0) === 0 && printed === 3
       },
     }
   },
@@ -51,13 +80,30 @@ const kinds: Readonly<Record<string, () => Kind>> = {
         for (const chain of device.held.splice(0)) device.answer(chain)
         if (n % 5 === 0) device.configChanged?.()
       },
+      works: rig => {
+        device.hold = false
+        return request(rig, 0, new Uint8Array(5), 9) === 5
+      },
     }
   },
-  block: () => ({ device: new BlockDevice(new MemoryDisk(new Uint8Array(1 << 16))), queues: 1 }),
+  block: () => ({
+    ...disk(new MemoryDisk(new Uint8Array(1 << 16))),
+    works: rig => request(rig, 0, SECTOR_READ, 513) === 513,
+  }),
+  'slow block': () => {
+    const slow = new SlowDisk(1 << 16)
+    // Its answers come later than anybody looks here.
+    return { ...disk(slow), poke: n => void (slow.broken = n % 3 === 0), works: () => true }
+  },
   net: () => {
     const [near, far] = cable()
     const device = new NetDevice({ backend: near, mac: 0x525400123456 })
-    far.connect({ receive: frame => void (frame.length % 2 && far.send(frame.slice())), link() {} })
+    let arrived = 0
+    const receive = (frame: Uint8Array) => {
+      arrived++
+      if (frame.length % 2) far.send(frame.slice())
+    }
+    far.connect({ receive, link() {} })
     return {
       device,
       queues: 3,
@@ -65,8 +111,40 @@ const kinds: Readonly<Record<string, () => Kind>> = {
         const frame = new Uint8Array(14 + n).fill(0xff, 0, 12)
         far.send(frame)
       },
+      works: rig => {
+        arrived = 0
+        return request(rig, 1, new Uint8Array(12 + 60), 0) === 0 && arrived === 1
+      },
     }
   },
+}
+
+/** A disk whose answers come later, and fail when it is broken. */
+class SlowDisk implements BlockBackend {
+  readonly async = true
+  readonly capacity: number
+  broken = false
+  private readonly disk: MemoryDisk
+  constructor(capacity: number) {
+    this.capacity = capacity
+    this.disk = new MemoryDisk(new Uint8Array(capacity))
+  }
+  private async later(work: () => void) {
+    await undefined
+    await undefined
+    if (this.broken) throw new BackendError('the disk is broken')
+    work()
+  }
+  read(offset: number, target: Uint8Array) {
+    return this.later(() => this.disk.read(offset, target))
+  }
+  write(offset: number, bytes: Uint8Array) {
+    const copy = bytes.slice()
+    return this.later(() => this.disk.write(offset, copy))
+  }
+  flush() {
+    return this.later(() => {})
+  }
 }
 
 // ---- scripts: valid by default, each fault rare ----
@@ -156,6 +234,8 @@ export async function runHostile({ kind: name, variant, refuse, actions }: Scrip
   const queues = Array.from({ length: Math.min(kind.queues, core.queues.length) }, (_, i) => i)
   /** Random register writes may put the rings anywhere: then a store there is what was asked for. */
   let wild = false
+  /** Descriptors with an address or a length that is not ours: with both they may reach anywhere, and that is allowed. */
+  const odd = new Map<string, string>()
   let popped = 0
   const open = new Map<string, number>()
   core.probe = {
@@ -183,6 +263,7 @@ export async function runHostile({ kind: name, variant, refuse, actions }: Scrip
   start()
   for (const act of actions) {
     popped = 0
+    const looks = board.ram.looks
     try {
       step(rig, kind, act, queues, start)
     } catch (error) {
@@ -192,11 +273,21 @@ export async function runHostile({ kind: name, variant, refuse, actions }: Scrip
       break
     }
     wild ||= act.do === 'register'
+    if (act.do === 'request')
+      for (const { at, slot } of act.faults) {
+        if (at !== 'address' && at !== 'length') continue
+        const key = `${act.queue % queues.length}:${slot}`
+        wild ||= odd.has(key) && odd.get(key) !== at
+        odd.set(key, at)
+      }
     const most = core.queues.reduce((sum, { maxSize }) => sum + 2 * maxSize, 0)
     if (popped > most) throw new Error(`${popped} requests were taken in one step, from rings of ${most / 2}`)
+    const looked = board.ram.looks - looks
+    if (looked > (popped + EXTRA) * (LARGEST + MAX_INDIRECT))
+      throw new Error(`${looked} descriptors looked at in one step`)
     if (act.do === 'host') await undefined
   }
-  await undefined
+  for (let turn = 0; turn < 20; turn++) await undefined
   if (bugs.length > 0) throw bugs[0]
   if (!wild) {
     const canary = board.ram.bytes.subarray(CANARY.start, CANARY.end)
@@ -216,7 +307,8 @@ export async function runHostile({ kind: name, variant, refuse, actions }: Scrip
   if (rig.subject.window && rig.legacy) rig.subject.window.write(0x28, 4, 4096)
   rig.start({}, queues, 16)
   if (rig.status() & 0xc0) throw new Error('the device is dead after a reset')
-  if (name === 'entropy' && rig.request(8) !== 8) throw new Error('the device does not work after a reset')
+  if (!kind.works(rig)) throw new Error('the device does not work after a reset')
+  for (let turn = 0; turn < 20; turn++) await undefined
   neighbour.reset()
   neighbour.start()
   if (neighbour.request(8) !== 8) throw new Error('another device was harmed')

@@ -18,9 +18,20 @@ console.log(`seed ${seed}, ${seconds} s`)
 const BATCH = 50
 const until = Date.now() + seconds * 1000
 const ran = { valid: 0, hostile: 0 }
+/** Cases by device, transport and ring format. */
+const combinations = new Map<string, number>()
+const count = (name: string) => combinations.set(name, (combinations.get(name) ?? 0) + 1)
+const validCase = fc.property(validDriver, script => {
+  count(`valid, ${script.variant.title}`)
+  runValid(script)
+})
+const hostileCase = fc.asyncProperty(hostileDriver, async script => {
+  count(`${script.kind}, ${script.variant.title}`)
+  await runHostile(script)
+})
 for (let shown = Date.now(); Date.now() < until && process.exitCode === undefined; seed++) {
-  const valid = fc.check(fc.property(validDriver, runValid), { seed, numRuns: BATCH })
-  const hostile = await fc.check(fc.asyncProperty(hostileDriver, runHostile), { seed, numRuns: BATCH })
+  const valid = fc.check(validCase, { seed, numRuns: BATCH })
+  const hostile = await fc.check(hostileCase, { seed, numRuns: BATCH })
   ran.valid += valid.numRuns
   ran.hostile += hostile.numRuns
   for (const [name, result] of Object.entries({ valid, hostile })) {
@@ -35,6 +46,8 @@ for (let shown = Date.now(); Date.now() < until && process.exitCode === undefine
     console.log(`${ran.valid} valid and ${ran.hostile} hostile drivers so far, seed ${seed}`)
   }
 }
+const counts = [...combinations.values()]
 console.log(
-  `${ran.valid} valid and ${ran.hostile} hostile drivers; ${process.exitCode ? 'a failure' : 'nothing found'}`,
+  `${ran.valid} valid and ${ran.hostile} hostile drivers; ${counts.length} combinations of device, transport and ring ` +
+    `format, ${Math.min(...counts)} to ${Math.max(...counts)} each; ${process.exitCode ? 'a failure' : 'nothing found'}`,
 )

@@ -3,6 +3,7 @@
 import fc from 'fast-check'
 import { EchoDevice } from '../../src/conformance/echo.ts'
 import { conformanceVariants } from '../../src/conformance/suite.ts'
+import { run } from '../../src/driver/steps.ts'
 import { TestBoard, TestMachine } from '../../src/driver/testing.ts'
 import { Feature } from '../../src/virtio/core.ts'
 
@@ -30,6 +31,19 @@ const action = fc.oneof(
     }),
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('spurious' as const), queue: fc.integer({ min: 0, max: 1 }) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant('reset' as const),
+      queue: fc.integer({ min: 0, max: 1 }),
+      size: fc.constantFrom(2, 4, 8),
+    }),
+  },
+)
+/** Requests before the script, so that its indices run over 65535: seldom, as they take their time. */
+const before = fc.oneof(
+  { weight: 150, arbitrary: fc.constant(0) },
+  { weight: 1, arbitrary: fc.integer({ min: 65500, max: 65536 }) },
 )
 export const validDriver = fc.record({
   variant: fc.constantFrom(...conformanceVariants),
@@ -42,6 +56,7 @@ export const validDriver = fc.record({
     Feature.NOTIFY_ON_EMPTY,
     Feature.RING_RESET,
   ]),
+  before,
   actions: fc.array(action, { maxLength: 120 }),
 })
 type Script = typeof validDriver extends fc.Arbitrary<infer T> ? T : never
@@ -55,7 +70,7 @@ interface Request {
 }
 
 /** Runs a script against the echo device, and throws if anything that went in did not come out as it should. */
-export function runValid({ variant, size, refuse, actions }: Script) {
+export function runValid({ variant, size, refuse, before, actions }: Script) {
   const device = new EchoDevice(size)
   const machine = new TestMachine(device, { ...variant, refuse }, new TestBoard(0x180000))
   const { arena, ram } = machine.board
@@ -93,10 +108,26 @@ export function runValid({ variant, size, refuse, actions }: Script) {
     if (line.level) for (const step of machine.bound.interrupt()) void step
     if (line.level) fail('the line stays up')
   }
-  for (const [index, queue] of rings.entries()) {
-    queue.callback = function* () {
+  const answerTo = (index: number) => {
+    rings[index]!.callback = function* () {
       while (take(index));
     }
+  }
+  for (const index of rings.keys()) answerTo(index)
+  for (let i = 0; i < before; i++) {
+    const request: Request = {
+      queue: 0,
+      out: new Uint8Array(),
+      sources: [],
+      room: [{ address: 0, length: 0 }],
+      serial: -1,
+    }
+    if (!rings[0]!.add([], [{ address: 8, length: 1 }], request as never))
+      fail('a ring in which nothing is has no room')
+    expected[0]!.push(request)
+    kick(0)
+    listen()
+    if (expected[0]!.length > 0) fail(`request ${i} before the script did not come back`)
   }
   for (const act of actions) {
     if (act.do === 'add' && act.out.length + act.room.length > 0) {
@@ -126,6 +157,12 @@ export function runValid({ variant, size, refuse, actions }: Script) {
       const { ring } = rings[act.queue]!
       if (!act.on) ring.disableInterrupts()
       else if (!ring.enableInterrupts()) while (take(act.queue));
+    } else if (act.do === 'reset' && machine.bound.has(Feature.RING_RESET)) {
+      // What was in the queue is lost, to the driver as to the device; what the device still does with it shows nowhere.
+      run(machine.bound.resetQueue(act.queue, act.size))
+      expected[act.queue] = []
+      quiet[act.queue] = false
+      answerTo(act.queue)
     }
     listen()
     for (const [index, { ring }] of rings.entries())
