@@ -64,6 +64,11 @@ export function rigFor(
         ...(device instanceof EchoDevice && { echo: device }),
         masked: mask => new TestBoard(1 << 16).plug(make(), { transport: name, mask }).endpoint.core.offered,
         stores: work => board.ram.watch(work),
+        looks: work => {
+          const before = board.ram.looks
+          work()
+          return board.ram.looks - before
+        },
         unplug: () => board.host.unplug(slot),
       },
     },

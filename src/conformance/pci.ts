@@ -194,6 +194,24 @@ export const pciCases: readonly Case[] = [
     },
   },
   {
+    id: 'R44b',
+    section: '4.1.4.3',
+    title: 'after a reset queue_size is the largest size again',
+    subject: 'entropy',
+    absent: pciModern,
+    run(rig) {
+      const size = () => {
+        run(rig.common.write('queue_select', 0))
+        return run(rig.common.read('queue_size'))
+      }
+      const largest = size()
+      rig.start({}, [0], largest / 2)
+      same(size(), largest / 2, 'queue_size as the driver chose it')
+      rig.reset()
+      same(size(), largest, 'queue_size after a reset')
+    },
+  },
+  {
     id: 'R45',
     section: '4.1.4.3.1',
     title: 'queue_reset: it and queue_enable read 0 when it is done',

@@ -46,6 +46,8 @@ export interface Inside {
   masked(mask: readonly number[]): bigint
   /** Addresses the device stores to while `work` runs, in order. */
   stores(work: () => void): number[]
+  /** How many buffers, tables and rings the device looked at while `work` ran. */
+  looks(work: () => void): number
   /** Pulls a PCI function out. */
   unplug(): void
 }

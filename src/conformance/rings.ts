@@ -4,7 +4,7 @@ import { SplitDriverRing } from '../driver/split-queue.ts'
 import { Feature } from '../virtio/core.ts'
 import { PackedDescriptor } from '../virtio/packed-ring.ts'
 import { type Case, packedOnly, splitOnly } from './case.ts'
-import { check, INDIRECT, type Rig, same, type Variant, WRITE } from './rig.ts'
+import { check, INDIRECT, NEXT, type Rig, same, type Variant, WRITE } from './rig.ts'
 
 const { AVAIL } = PackedDescriptor.fields.flags.bits
 const text = (value: string) => Uint8Array.from(value, char => char.charCodeAt(0))
@@ -425,6 +425,25 @@ export const rings: readonly Case[] = [
       const before = `${rig.bytes(desc, 128)}`
       rig.kick()
       same(`${rig.bytes(desc, 128)}`, before, 'the ring after one more notification')
+    },
+  },
+  {
+    id: 'R20b',
+    section: '2.8.6',
+    title: 'a packed chain goes by the buffer ID in its last descriptor',
+    subject: 'entropy',
+    absent: packedOnly,
+    run(rig) {
+      rig.start({ without: [Feature.INDIRECT_DESC] }, [0], 8)
+      const { desc } = rig.rings[0]!.placement
+      for (const [i, id] of [5, 6, 7].entries()) {
+        const flags = WRITE | AVAIL | (i < 2 ? NEXT : 0)
+        rig.describe(desc, i, { addr: rig.allocate(4), len: 4, flags }, id)
+      }
+      rig.kick()
+      same(rig.used(), 1, 'used')
+      same(rig.memory.view.getUint16(desc + 12, true), 7, 'the buffer ID')
+      same(rig.usedLength(), 12, 'the used length')
     },
   },
 ]

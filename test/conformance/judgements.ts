@@ -36,6 +36,11 @@ export const judgements: Judgements = {
     right: 'ours',
     because: '§2.8.5: without WRITE the length is reserved. Linux reads it all the same, and so nobody noticed.',
   },
+  R20b: {
+    right: 'ours',
+    because:
+      '§2.8.6: the buffer ID is in the last descriptor of a list. Linux writes it into all of them, and so nobody noticed.',
+  },
   R28: { right: 'ours', because: '§4.2.2.1: the rings must not be touched while QueueReady is 0; QEMU goes on.' },
   R29: { right: 'ours', because: '§4.2.2.1, as R10.' },
   R30: { right: 'ours', because: '§4.2.2: the base of a region that is not there reads as all ones, not 0.' },

@@ -33,9 +33,9 @@ const SLOT = 0x200
 const PCI_SLOT = 5
 const IRQ = 11
 /** How much of the CPU one answer may take, in seconds: some inputs set QEMU going round in circles. */
-const EFFORT = 2
+const EFFORT = 1
 /** How long it may take on a machine that has no CPU to spare, in milliseconds. */
-const PATIENCE = 120_000
+const PATIENCE = 900_000
 /** What Linux counts CPU time in, in hertz. */
 const TICKS = 100
 const NEVER = new Int32Array(new SharedArrayBuffer(4))
@@ -86,7 +86,9 @@ class Qtest {
     // Opened for both directions, so that neither side waits for the other.
     this.input = openSync(input, 'r+')
     const theirs = openSync(replies, 'r+')
-    this.child = spawn('qemu-system-i386', [...args, ...options(this.outputFile)], {
+    // It dies with us, however we end.
+    const program = ['--pdeathsig', 'KILL', 'qemu-system-i386', ...args, ...options(this.outputFile)]
+    this.child = spawn('setpriv', program, {
       stdio: [this.input, theirs, 'ignore'],
     })
     this.replies = openSync(replies, constants.O_RDONLY | constants.O_NONBLOCK)
