@@ -53,18 +53,21 @@ export async function* exportImage(
   { compress = false, level = 3, progress }: { compress?: boolean; level?: number; progress?: Progress } = {},
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   const zstd = compress ? await Zstd.load() : undefined
+  const pack = (bytes: Uint8Array) => new Uint8Array(zstd!.compress(bytes, level))
+  const zeroes = compress ? pack(new Uint8Array(STEP)) : undefined // most of most disks
   for (let offset = 0; offset < disk.capacity; offset += STEP) {
     const bytes = new Uint8Array(Math.min(STEP, disk.capacity - offset))
     await disk.read(offset, bytes)
-    yield zstd ? new Uint8Array(zstd.compress(bytes, level)) : bytes
+    if (!zeroes) yield bytes
+    else yield bytes.length === STEP && isZero(bytes) ? zeroes.slice() : pack(bytes)
     progress?.(offset + bytes.length, disk.capacity)
   }
 }
 
 export function isZero(bytes: Uint8Array) {
-  const words = bytes.byteOffset % 8 === 0 ? Math.floor(bytes.length / 8) : 0
-  const view = new BigUint64Array(bytes.buffer, words > 0 ? bytes.byteOffset : 0, words)
-  for (let i = 0; i < words; i++) if (view[i] !== 0n) return false
-  for (let i = words * 8; i < bytes.length; i++) if (bytes[i] !== 0) return false
+  const words = bytes.byteOffset % 4 === 0 ? Math.floor(bytes.length / 4) : 0
+  const view = new Uint32Array(bytes.buffer, words > 0 ? bytes.byteOffset : 0, words)
+  for (let i = 0; i < words; i++) if (view[i] !== 0) return false
+  for (let i = words * 4; i < bytes.length; i++) if (bytes[i] !== 0) return false
   return true
 }
