@@ -34,6 +34,9 @@ export class DisksPanel extends LitElement {
       input {
         display: none;
       }
+      [role='status']:empty {
+        margin: 0;
+      }
     `,
   ]
 
@@ -41,7 +44,7 @@ export class DisksPanel extends LitElement {
     super.connectedCallback()
     this.#worker = new Worker(new URL('../worker/disks.ts', import.meta.url), { type: 'module', name: 'disks' })
     this.#api = Comlink.wrap<DisksApi>(this.#worker)
-    void this.#do(async () => {})
+    void this.#do(api => api.forgetExport())
   }
 
   override disconnectedCallback() {
@@ -113,8 +116,9 @@ export class DisksPanel extends LitElement {
     return html`<section>
       <h3>${name}</h3>
       <p>
-        ${bytes(size)}, of which ${bytes(occupied)} are kept here (${store === 'opfs' ? 'OPFS' : 'IndexedDB'})
-        ${base ? html`over <span title=${base.url}>${new URL(base.url).pathname}</span>` : nothing}.
+        ${bytes(size)}, of which ${bytes(occupied)} are kept here (${store === 'opfs' ? 'OPFS' : 'IndexedDB'})${
+          base ? html` over <span title=${base.url}>${new URL(base.url).pathname}</span>` : nothing
+        }.
         ${origin === location.origin ? nothing : html`Belongs to machines from ${origin}.`}
         ${attached ? 'In use by a machine: switch that off to change or save it.' : nothing}
       </p>

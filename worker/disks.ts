@@ -48,7 +48,6 @@ const api = {
     const folder = await navigator.storage.getDirectory()
     await folder.removeEntry(EXPORT).catch(() => {})
   },
-  estimate: () => navigator.storage.estimate(),
 }
 export type DisksApi = typeof api
 Comlink.expose(api)
