@@ -88,6 +88,11 @@ export class MachineBar extends LitElement {
     this.#buttons()[0]?.focus()
   }
 
+  /** To the switch that shows the panels: where who closes them comes from. */
+  focusPanels() {
+    this.#buttons().at(-1)?.focus()
+  }
+
   #buttons() {
     return [...this.renderRoot.querySelectorAll<HTMLButtonElement>('[role=toolbar] button:not(:disabled)')]
   }

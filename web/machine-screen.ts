@@ -124,6 +124,11 @@ export class MachineScreen extends LitElement {
     if (visualViewport) this.style.setProperty('--visible-height', `${visualViewport.height}px`)
   }
 
+  readonly #closeSide = () => {
+    this.side = false
+    this.bar.focusPanels()
+  }
+
   async #act(action: string) {
     const { session } = this
     if (action === 'pause') session.pause()
@@ -160,7 +165,7 @@ export class MachineScreen extends LitElement {
       ${
         this.side
           ? html`<side-panel .session=${session} .machine=${wish.machine} .terminal=${this.#terminal}
-              @close=${() => (this.side = false)}></side-panel>`
+              @close=${this.#closeSide}></side-panel>`
           : nothing
       }
       <key-bar .terminal=${this.#terminal}></key-bar>

@@ -27,6 +27,7 @@ export class StartScreen extends LitElement {
   @state() private asked = ''
   @query('own-kernel') private form!: OwnKernelForm
   @query('.card .primary') private first!: HTMLElement | null
+  #loaded: Promise<void> | undefined
 
   static override styles = [
     controls,
@@ -202,7 +203,7 @@ export class StartScreen extends LitElement {
 
   override connectedCallback() {
     super.connectedCallback()
-    this.#load()
+    this.#loaded = this.#load()
   }
 
   async #load() {
@@ -228,8 +229,11 @@ export class StartScreen extends LitElement {
     this.form.take(files)
   }
 
-  override focus() {
-    this.first?.focus()
+  /** To the first machine, once it is there, unless the user has gone elsewhere meanwhile. */
+  override async focus() {
+    await this.#loaded
+    await this.updateComplete
+    if (!this.matches(':focus-within')) this.first?.focus()
   }
 
   #boot(machine: string) {
