@@ -8,6 +8,8 @@ export interface Guest {
   readonly machine: Machine
   /** The first console, with the serial port. */
   readonly console: ConsoleScript
+  /** What the first port of each console device has put out, by the device's index. */
+  readonly said: ReadonlyMap<number, string>
   readonly states: readonly MachineState[]
   /** Settles once the machine is in this state. */
   enters(state: MachineState): Promise<void>
@@ -22,6 +24,7 @@ const PROMPT = /ringlet:[^\n]*# /
 export async function boot(options: Omit<NodeMachineOptions, 'events'> = {}): Promise<Guest> {
   const states: MachineState[] = []
   const problems: string[] = []
+  const said = new Map<number, string>()
   let watchers: { state: MachineState; reached: () => void }[] = []
   const built = await buildMachine({
     ...options,
@@ -32,6 +35,8 @@ export async function boot(options: Omit<NodeMachineOptions, 'events'> = {}): Pr
         watchers = watchers.filter(watcher => watcher.state !== state)
       },
       output(from, bytes) {
+        if (from.port === 0)
+          said.set(from.device, (said.get(from.device) ?? '') + Buffer.from(bytes).toString('latin1'))
         if (from === SERIAL || from === built.machine.consoles[0]) console.output(bytes)
       },
       problem: (title, detail) => problems.push(`${title}: ${detail}`),
@@ -42,7 +47,7 @@ export async function boot(options: Omit<NodeMachineOptions, 'events'> = {}): Pr
   onTestFinished(() => machine.powerOff())
   built.start()
   return {
-    ...{ machine, console, states, problems },
+    ...{ machine, console, said, states, problems },
     enters: state => new Promise(reached => watchers.push({ state, reached })),
     async exec(command) {
       const parts = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] }

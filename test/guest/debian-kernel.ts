@@ -1,15 +1,13 @@
 /** Debian's stock 32-bit kernel, fetched when a test wants it, with its own virtio modules in an initramfs around busybox. */
 
-import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { decompress } from '../../worker/decompress.ts'
 import { type CpioFile, cpio } from './cpio.ts'
+import { headerPackages, mmioSlotsModule } from './debian-module.ts'
+import { type AptGet, unpackPackages } from './debian-packages.ts'
 
-const run = promisify(execFile)
 const cache = fileURLToPath(new URL('../../.cache/debian-kernel/', import.meta.url))
 const agent = new URL('../../guest/rootfs/sbin/ringlet-exec', import.meta.url)
 
@@ -25,13 +23,14 @@ export interface DebianKernel {
 
 /**
  * The initrd loads these modules and what they depend on, runs the agent for `--exec` if its word is on the command
- * line, and puts a shell on /dev/hvc0. Needs apt and dpkg-deb, thus a Debian machine; some 60 MB are kept in `.cache/`.
+ * line, and puts a shell on /dev/hvc0. With `virtio_mmio` the kernel gets to know our mmio devices, too (`debian-module`).
+ * Needs apt and dpkg-deb, thus a Debian machine; some 150 MB are kept in `.cache/`.
  */
 export async function debianKernel(
   modules: readonly string[] = ['virtio_pci', 'virtio_console', 'virtio_rng'],
 ): Promise<DebianKernel> {
   const root = join(cache, 'root')
-  if (!existsSync(root)) await fetchPackages(root)
+  await unpackPackages(root, choose)
   const [release] = await readdir(join(root, 'lib/modules'))
   if (!release) throw new Error(`There are no modules in ${root}. Remove it and try again.`)
   const modulesDir = join(root, 'lib/modules', release)
@@ -40,39 +39,11 @@ export async function debianKernel(
   return { kernel: join(root, 'boot', `vmlinuz-${release}`), initrd, modulesDir, release }
 }
 
-/** By an apt with its own lists and no installed packages, so that the host keeps its one architecture. */
-async function fetchPackages(root: string) {
-  if (!existsSync('/usr/bin/apt-get'))
-    throw new Error('Debian’s stock kernel is fetched by apt-get, and this machine has none. Run this test on Debian.')
-  const apt = join(cache, 'apt')
-  const packages = join(cache, 'packages')
-  for (const dir of [packages, join(apt, 'lists/partial'), join(apt, 'cache/archives/partial')])
-    await mkdir(dir, { recursive: true })
-  await writeFile(join(apt, 'status'), '')
-  const settings = {
-    'APT::Architecture': 'i386',
-    'APT::Architectures': 'i386',
-    'APT::Sandbox::User': 'root',
-    'Acquire::Languages': 'none',
-    'Dir::State': apt,
-    'Dir::State::status': join(apt, 'status'),
-    'Dir::Cache': join(apt, 'cache'),
-  }
-  const aptGet = (...words: string[]) =>
-    run('apt-get', ['-q', ...Object.entries(settings).flatMap(setting => ['-o', setting.join('=')]), ...words], {
-      cwd: packages,
-    })
-  // A source of the host's that has nothing for i386 may fail; whether ours did shows at once.
-  await aptGet('update').catch(() => {})
-  const { stdout } = await aptGet('--print-uris', '--no-install-recommends', 'install', 'linux-image-686')
-  const image = /linux-image-\d[^_\s']*-686(?=_)/.exec(stdout)?.[0]
+async function choose(aptGet: AptGet, host: string): Promise<readonly string[]> {
+  const uris = await aptGet('--print-uris', '--no-install-recommends', 'install', 'linux-image-686')
+  const image = /linux-image-\d[^_\s']*-686(?=_)/.exec(uris)?.[0]
   if (!image) throw new Error('apt-get knows no linux-image-686: are Debian’s own sources in /etc/apt?')
-  await aptGet('download', image, 'busybox-static')
-  const partial = `${root}.partial`
-  await rm(partial, { recursive: true, force: true })
-  for (const file of await readdir(packages)) await run('dpkg-deb', ['-x', join(packages, file), partial])
-  await rm(packages, { recursive: true })
-  await rename(partial, root)
+  return [image, 'busybox-static', ...headerPackages(image.replace('linux-image-', ''), host)]
 }
 
 async function initramfs(root: string, modulesDir: string, wanted: readonly string[]): Promise<CpioFile[]> {
@@ -83,6 +54,7 @@ async function initramfs(root: string, modulesDir: string, wanted: readonly stri
   program('sbin/ringlet-exec', await readFile(agent))
   program('sbin/ringlet-ports', Buffer.from(namePorts))
   const modules = await inOrder(modulesDir, wanted)
+  if (wanted.includes('virtio_mmio')) modules.push(await mmioSlotsModule(root, basename(modulesDir)))
   for (const [index, { name, contents }] of modules.entries())
     files.push({ path: `modules/${String(index).padStart(2, '0')}-${name}.ko`, contents })
   return files
@@ -120,7 +92,17 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 export PATH=/bin:/sbin HOME=/root
-for module in /modules/*.ko; do insmod $module || echo "$module cannot be loaded" > /dev/kmsg; done
+slots=
+for word in $(cat /proc/cmdline); do
+  case $word in virtio_mmio.device=*) slots=$slots,\${word#*=};; esac
+done
+for module in /modules/*.ko; do
+  case $module in
+    *_slots.ko) words=device=\${slots#,};;
+    *) words=
+  esac
+  insmod $module $words || echo "$module cannot be loaded" > /dev/kmsg
+done
 grep -q ringlet.exec /proc/cmdline && ringlet-exec &
 until (exec < /dev/hvc0) 2> /dev/null; do sleep 0.1; done # the node is there before the port is
 exec < /dev/hvc0 > /dev/hvc0 2>&1

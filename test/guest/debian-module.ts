@@ -1,0 +1,36 @@
+/** A module for Debian's stock kernel that tells it of our mmio devices, built when a test wants it. */
+
+import { execFile } from 'node:child_process'
+import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+const source = fileURLToPath(new URL('mmio-slots/', import.meta.url))
+const NAME = 'virtio_mmio_slots'
+
+const common = (release: string) => release.replace(/-\w+$/, '-common')
+
+/** The packages it is built from, for a host of this architecture. */
+export const headerPackages = (release: string, host: string) => [
+  `linux-headers-${release}`,
+  `linux-headers-${common(release)}`,
+  `linux-kbuild-${/^\d+\.\d+/.exec(release)![0]}:${host}`,
+]
+
+/**
+ * Debian builds without CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES: this module does what that would. Its packages are unpacked
+ * in `root`. Needs gcc-12 and make.
+ */
+export async function mmioSlotsModule(root: string, release: string): Promise<{ name: string; contents: Uint8Array }> {
+  const work = join(root, 'module')
+  await rm(work, { recursive: true, force: true })
+  await mkdir(work)
+  await cp(source, work, { recursive: true })
+  const sources = join(root, 'usr/src')
+  const headers = join(sources, `linux-headers-${release}`)
+  // It names the other package by where that would be installed.
+  await writeFile(join(headers, 'Makefile'), `include ${join(sources, `linux-headers-${common(release)}`)}/Makefile\n`)
+  await promisify(execFile)('make', ['-C', headers, `M=${work}`, 'modules'])
+  return { name: NAME, contents: await readFile(join(work, `${NAME}.ko`)) }
+}
