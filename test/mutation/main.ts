@@ -49,7 +49,8 @@ for (const { name, file, from } of wanted) {
   if (count !== 1) throw new Error(`"${name}": its text is ${count} times in ${file}`)
 }
 const copies = Array.from({ length: AT_ONCE }, (_, i) => copyTree(`${i}`))
-const before = await suite(copies[0]!)
+// Of one by name one knows why one asks.
+const before = args.length > 0 ? undefined : await suite(copies[0]!)
 if (before) throw new Error(`the suite fails as it is: ${before}`)
 
 const outcomes = new Map<Mutation, string | undefined>()
