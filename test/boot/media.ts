@@ -21,7 +21,8 @@ const guest = fileURLToPath(new URL('../../public/guest/', import.meta.url))
 const SECTOR = 512
 /** Where the partition begins: the boot loader fits in front of it. */
 const PARTITION = 2048 * SECTOR
-const MIB = 2 ** 20
+/** In bytes. */
+const FILE_SYSTEM = 24 * 2 ** 20
 
 /** What the kernel is told; the agent for `exec` runs. */
 const WORDS = 'console=hvc0 quiet tsc=reliable tsc_early_khz=1000000 ringlet.exec'
@@ -53,26 +54,40 @@ async function inFolder<T>(work: (folder: string) => Promise<T>) {
   }
 }
 
+/** The default guest's files and its kernel, as a root file system. */
+async function rootFiles(folder: string) {
+  const root = join(folder, 'root')
+  mkdirSync(join(root, 'boot'), { recursive: true })
+  const archive = await decompress(readFileSync(join(guest, 'initramfs.cpio.zst')))
+  execFileSync('cpio', ['--quiet', '-idm'], { cwd: root, input: archive! })
+  cpSync(join(guest, 'bzImage'), join(root, 'boot/bzImage'))
+  return root
+}
+
+/** ext4 at an offset in a file, made without mounting it. */
+function makeExt4(path: string, root: string, offset = 0) {
+  writeFileSync(path, '')
+  const size = ['-E', `offset=${offset}`, path, `${FILE_SYSTEM / 1024}k`]
+  execFileSync('mke2fs', ['-q', '-t', 'ext4', '-d', root, ...size])
+}
+
+/** A raw disk that is one ext4 file system, to be the root of a kernel started directly: `root=/dev/vda rw init=/init`. */
+export const rootDisk = (path: string) => inFolder(async folder => makeExt4(path, await rootFiles(folder)))
+
 /** A raw disk: GRUB, and one ext4 partition with the default guest's files as its root file system. */
 export const grubDisk = (path: string) =>
   inFolder(async folder => {
-    const root = join(folder, 'root')
-    mkdirSync(join(root, 'boot'), { recursive: true })
-    const archive = await decompress(readFileSync(join(guest, 'initramfs.cpio.zst')))
-    execFileSync('cpio', ['--quiet', '-idm'], { cwd: root, input: archive! })
-    cpSync(join(guest, 'bzImage'), join(root, 'boot/bzImage'))
+    const root = await rootFiles(folder)
     const config = join(folder, 'grub.cfg')
     writeFileSync(config, `linux (hd0,msdos1)/boot/bzImage root=/dev/vda1 rw init=/init ${WORDS}\nboot\n`)
     const core = join(folder, 'core.img')
     const modules = ['biosdisk', 'part_msdos', 'ext2', 'linux', 'boot']
     execFileSync('grub-mkimage', ['-O', 'i386-pc', '-o', core, '-p', '(hd0,msdos1)/boot', '-c', config, ...modules])
 
-    writeFileSync(path, '')
-    const size = 24 * MIB
-    execFileSync('mke2fs', ['-q', '-t', 'ext4', '-d', root, '-E', `offset=${PARTITION}`, path, `${size / 1024}k`])
+    makeExt4(path, root, PARTITION)
     const disk = openSync(path, 'r+')
     writeSync(disk, readFileSync('/usr/lib/grub/i386-pc/boot.img'), 0, 440, 0)
-    writeSync(disk, partitionTable(PARTITION / SECTOR, size / SECTOR), 0, 66, 446)
+    writeSync(disk, partitionTable(PARTITION / SECTOR, FILE_SYSTEM / SECTOR), 0, 66, 446)
     writeSync(disk, readFileSync(core), 0, undefined, SECTOR)
   })
 

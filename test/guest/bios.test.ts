@@ -23,6 +23,8 @@ test.each([
     const guest = await boot({ bios: BIOS, disks: [join(folder, 'disk.img')], transport, exec: true })
     // The serial port has the text of BIOS and boot loader.
     await guest.console.expect(/SeaBIOS \(version/)
+    await guest.machine.reset()
+    await guest.console.expect(/SeaBIOS \(version/)
     const { stdout } = await guest.exec(
       'cat /sys/block/vda/device/../device; grep -o " / ext4 rw" /proc/mounts; cat /proc/cmdline; cat /boots; echo boot >> /boots; sync',
     )
