@@ -66,6 +66,7 @@ export const BlockLifetime = struct('virtio_blk_lifetime', '5.2.6', {
 /** The last byte of every request. */
 export const BlockStatus = { OK: 0, IOERR: 1, UNSUPP: 2 } as const
 const { OK, IOERR, UNSUPP } = BlockStatus
+const statusBytes = [OK, IOERR, UNSUPP].map(status => Uint8Array.of(status))
 
 export const Block = {
   id: 2,
@@ -220,8 +221,9 @@ export class BlockDevice implements VirtioDevice {
 
   private finish(chain: Chain, status: number) {
     const { writer } = chain
-    writer.seek(writer.length - 1) // §5.2.6: the status is the last byte, whatever is before it
-    writer.bytes(Uint8Array.of(status))
+    const last = writer.length - 1 // §5.2.6: the status is the last byte, whatever is before it
+    if (writer.at !== last) writer.seek(last)
+    writer.bytes(statusBytes[status]!)
     chain.complete()
   }
 

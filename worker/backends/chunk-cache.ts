@@ -13,8 +13,13 @@ export class IndexedDbChunkCache implements ChunkCache {
   private constructor(
     private readonly db: IDBPDatabase<Schema>,
     private readonly limit: number,
-    public size: number,
-  ) {}
+    /** Bytes of each chunk that is there: what is not is not asked for, as that would wait for whatever is being stored. */
+    private readonly sizes: Map<string, number>,
+  ) {
+    for (const size of sizes.values()) this.size += size
+  }
+  /** In bytes. */
+  size = 0
 
   static async open(limit = 512 * 2 ** 20, name = 'ringlet-chunks') {
     const db = await openDB<Schema>(name, 1, {
@@ -23,15 +28,13 @@ export class IndexedDbChunkCache implements ChunkCache {
         db.createObjectStore('uses').createIndex('used', 'used')
       },
     })
-    const uses = await db.getAll('uses')
-    return new IndexedDbChunkCache(
-      db,
-      limit,
-      uses.reduce((all, { size }) => all + size, 0),
-    )
+    const tx = db.transaction('uses')
+    const [hashes, uses] = await Promise.all([tx.store.getAllKeys(), tx.store.getAll()])
+    return new IndexedDbChunkCache(db, limit, new Map(hashes.map((hash, i) => [hash, uses[i]!.size])))
   }
 
   async get(hash: string) {
+    if (!this.sizes.has(hash)) return
     try {
       const bytes = await this.db.get('chunks', hash)
       if (bytes) this.db.put('uses', { used: Date.now(), size: bytes.length }, hash).catch(() => {})
@@ -46,11 +49,10 @@ export class IndexedDbChunkCache implements ChunkCache {
     try {
       if (this.size + bytes.length > this.limit) await this.evict(this.size + bytes.length - this.limit)
       const tx = this.db.transaction(['chunks', 'uses'], 'readwrite', { durability: 'relaxed' })
-      const old = await tx.objectStore('uses').get(hash)
       tx.objectStore('chunks').put(bytes, hash)
       tx.objectStore('uses').put({ used: Date.now(), size: bytes.length }, hash)
       await tx.done
-      this.size += bytes.length - (old?.size ?? 0)
+      this.note(hash, bytes.length)
     } catch {
       // No room: the chunk is fetched again when it is needed again.
     }
@@ -58,11 +60,10 @@ export class IndexedDbChunkCache implements ChunkCache {
 
   async remove(hash: string) {
     const tx = this.db.transaction(['chunks', 'uses'], 'readwrite')
-    const old = await tx.objectStore('uses').get(hash)
     tx.objectStore('chunks').delete(hash)
     tx.objectStore('uses').delete(hash)
     await tx.done
-    this.size -= old?.size ?? 0
+    this.note(hash)
   }
 
   async clear() {
@@ -70,11 +71,19 @@ export class IndexedDbChunkCache implements ChunkCache {
     tx.objectStore('chunks').clear()
     tx.objectStore('uses').clear()
     await tx.done
+    this.sizes.clear()
     this.size = 0
   }
 
   close() {
     this.db.close()
+  }
+
+  /** This chunk is there, or is not. */
+  private note(hash: string, size?: number) {
+    this.size += (size ?? 0) - (this.sizes.get(hash) ?? 0)
+    if (size === undefined) this.sizes.delete(hash)
+    else this.sizes.set(hash, size)
   }
 
   /** A little more than asked for, so that not every chunk that comes pushes one out. */
@@ -84,7 +93,7 @@ export class IndexedDbChunkCache implements ChunkCache {
     for await (const { primaryKey, value } of tx.objectStore('uses').index('used')) {
       if (left <= 0) break
       left -= value.size
-      this.size -= value.size
+      this.note(primaryKey)
       tx.objectStore('chunks').delete(primaryKey)
       tx.objectStore('uses').delete(primaryKey)
     }
