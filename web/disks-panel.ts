@@ -116,7 +116,7 @@ export class DisksPanel extends LitElement {
     return html`<section>
       <h3>${name}</h3>
       <p>
-        ${bytes(size)}, of which ${bytes(occupied)} are kept here (${store === 'opfs' ? 'OPFS' : 'IndexedDB'})${
+        ${bytes(size)}, ${attached ? '' : `of which ${bytes(occupied)} are `}kept here (${store === 'opfs' ? 'OPFS' : 'IndexedDB'})${
           base ? html` over <span title=${base.url}>${new URL(base.url).pathname}</span>` : nothing
         }.
         ${origin === location.origin ? nothing : html`Belongs to machines from ${origin}.`}
