@@ -86,7 +86,13 @@ if (options['only'] !== undefined) {
   process.exit()
 }
 const document = new URL('../../docs/conformance.md', import.meta.url)
-const version = options['qemu'] === false ? undefined : qemuVersion()
+let version: string | undefined
+try {
+  if (options['qemu'] !== false) version = qemuVersion()
+} catch (error) {
+  console.error((error as Error).message)
+  process.exit(1)
+}
 const mine = ours()
 const theirs = version === undefined ? undefined : await qemus()
 const text = report(mine, version && theirs ? { results: theirs, version, judgements } : undefined)

@@ -31,6 +31,10 @@ export async function mmioSlotsModule(root: string, release: string): Promise<{ 
   const headers = join(sources, `linux-headers-${release}`)
   // It names the other package by where that would be installed.
   await writeFile(join(headers, 'Makefile'), `include ${join(sources, `linux-headers-${common(release)}`)}/Makefile\n`)
-  await promisify(execFile)('make', ['-C', headers, `M=${work}`, 'modules'])
+  await promisify(execFile)('make', ['-C', headers, `M=${work}`, 'modules']).catch(error => {
+    throw new Error(
+      `A module for Debian’s kernel cannot be built; it takes make and gcc-12. ${error.stderr || error.message}`,
+    )
+  })
   return { name: NAME, contents: await readFile(join(work, `${NAME}.ko`)) }
 }
