@@ -1,7 +1,7 @@
 import * as Comlink from 'comlink'
 import type { ConsoleOutput, MachineApi, MachineEvent } from '../../worker/api.ts'
-import { parseDescription } from '../../worker/description.ts'
-import { appears, COLUMNS, openTerminal, PROMPT, ROWS } from './screen.ts'
+import { type DescriptionInput, parseDescription } from '../../worker/description.ts'
+import { appears, COLUMNS, openTerminal, output, PROMPT, ROWS } from './screen.ts'
 
 /** Our machine as the page uses it, with an xterm. */
 export class OurMachine {
@@ -12,8 +12,8 @@ export class OurMachine {
   private readonly api = Comlink.wrap<MachineApi>(this.worker)
   private console: MessagePort | undefined
 
-  /** Milliseconds until the prompt is on the screen, from before anything is loaded. */
-  async boot(): Promise<number> {
+  /** Milliseconds until the prompt is on the screen, from before anything is loaded; `changes` are to the description. */
+  async boot(changes: Partial<DescriptionInput> = {}): Promise<number> {
     const started = performance.now()
     const events = new MessageChannel()
     const timing = new Promise<Readonly<Record<string, number>>>(resolve => {
@@ -28,7 +28,7 @@ export class OurMachine {
     this.console = port1
     await this.api.openConsole(Comlink.transfer(port2, [port2]))
     const url = new URL('machines/default.json', location.href).href
-    const machine = parseDescription(await (await fetch(url)).json(), url)
+    const machine = parseDescription({ ...(await (await fetch(url)).json()), ...changes }, url)
     await this.api.networks() // answered once its code is there
     const worker = performance.now() - started
     await this.api.boot({ machine, columns: COLUMNS, rows: ROWS })
@@ -57,6 +57,11 @@ export class OurMachine {
     this.type(`${command}\n`)
     await shown
     return performance.now() - started
+  }
+
+  /** What a command writes. */
+  run(command: string): Promise<string> {
+    return output(this.terminal, line => this.type(`${line}\n`), command)
   }
 
   async stop() {

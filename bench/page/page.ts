@@ -3,13 +3,15 @@
 import { OurDisks, TheirDisk, type TheirDiskMachine } from './disk-guests.ts'
 import { idleDisk } from './idle-disk.ts'
 import { OurMachine } from './ours.ts'
+import { OurPair } from './pair.ts'
 import { rawCommits } from './raw-stores.ts'
-import { TheirMachine, type Wiring } from './theirs.ts'
+import { TheirMachine, type TheirOptions, type Wiring } from './theirs.ts'
 import { yields } from './yields.ts'
 
 const bench = {
   ours: () => new OurMachine(),
-  theirs: (wiring: Wiring) => new TheirMachine(wiring),
+  pair: () => new OurPair(),
+  theirs: (wiring: Wiring, options?: TheirOptions) => new TheirMachine(wiring, options),
   ourDisks: (machine: unknown) => OurDisks.boot(machine),
   theirDisk: (machine: TheirDiskMachine) => TheirDisk.boot(machine),
   idleDisk,

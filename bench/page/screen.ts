@@ -32,3 +32,19 @@ export function appears(terminal: Terminal, pattern: RegExp): Promise<void> {
 }
 
 export const PROMPT = /^ringlet:.*# ?$/
+
+/** Types a command at the prompt; gives the lines it wrote. */
+export async function output(terminal: Terminal, type: (line: string) => void, command: string): Promise<string> {
+  const tag = Math.random().toString(36).slice(2, 8)
+  // The tag is typed in two halves, so that only the output has it whole.
+  type(`echo B''${tag}; ${command}; echo E''${tag}`)
+  await appears(terminal, new RegExp(`^E${tag}$`))
+  const { active } = terminal.buffer
+  const lines: string[] = []
+  for (let row = 0; row < active.length; row++) {
+    const line = active.getLine(row)!
+    if (line.isWrapped) lines[lines.length - 1] += line.translateToString(true)
+    else lines.push(line.translateToString(true))
+  }
+  return lines.slice(lines.lastIndexOf(`B${tag}`) + 1, lines.lastIndexOf(`E${tag}`)).join('\n')
+}
