@@ -408,8 +408,11 @@ class BoardMemory implements GuestMemory {
   readonly size: number
   private readonly base: number
   holeEnd = HOLE.end
-  private bytes!: Uint8Array<ArrayBuffer>
-  private data!: DataView<ArrayBuffer>
+  // As long as they are not empty they are good.
+  private asBytes!: Uint8Array<ArrayBuffer>
+  private asView!: DataView<ArrayBuffer>
+  private asWords!: Uint32Array<ArrayBuffer>
+  private asHalves!: Uint16Array<ArrayBuffer>
 
   constructor(private readonly cpu: Cpu) {
     this.size = cpu.memory_size[0]!
@@ -418,15 +421,29 @@ class BoardMemory implements GuestMemory {
   }
 
   private refresh() {
+    const { base, size } = this
     const buffer = this.cpu.wasm_memory.buffer as ArrayBuffer
-    if (this.bytes?.buffer === buffer) return
-    this.bytes = new Uint8Array(buffer, this.base, this.size)
-    this.data = new DataView(buffer, this.base, this.size)
+    this.asBytes = new Uint8Array(buffer, base, size)
+    this.asView = new DataView(buffer, base, size)
+    this.asWords = new Uint32Array(buffer, base, size >>> 2)
+    this.asHalves = new Uint16Array(buffer, base, size >>> 1)
   }
 
+  private get bytes() {
+    if (this.asBytes.length === 0) this.refresh()
+    return this.asBytes
+  }
   get view() {
-    this.refresh()
-    return this.data
+    if (this.asBytes.length === 0) this.refresh()
+    return this.asView
+  }
+  get words() {
+    if (this.asBytes.length === 0) this.refresh()
+    return this.asWords
+  }
+  get halves() {
+    if (this.asBytes.length === 0) this.refresh()
+    return this.asHalves
   }
 
   has(address: number, length: number) {
@@ -435,33 +452,31 @@ class BoardMemory implements GuestMemory {
   }
 
   slice(address: number, length: number) {
-    this.refresh()
     return this.bytes.subarray(address, address + length)
   }
 
   target(address: number, length: number) {
-    if (length > 0) this.cpu.jit_dirty_cache(address, address + length)
+    this.stored(address, length)
     return this.slice(address, length)
   }
 
   write(address: number, bytes: Uint8Array) {
-    this.target(address, bytes.length).set(bytes)
+    this.stored(address, bytes.length)
+    this.bytes.set(bytes, address)
   }
 
   setU16(address: number, value: number) {
-    this.cpu.jit_dirty_cache(address, address + 2)
+    this.stored(address, 2)
     this.view.setUint16(address, value, true)
   }
 
   setU32(address: number, value: number) {
-    this.cpu.jit_dirty_cache(address, address + 4)
+    this.stored(address, 4)
     this.view.setUint32(address, value, true)
   }
 
-  setU32Pair(address: number, low: number, high: number) {
-    this.cpu.jit_dirty_cache(address, address + 8)
-    this.view.setUint32(address, low, true)
-    this.view.setUint32(address + 4, high, true)
+  stored(address: number, length: number) {
+    if (length > 0) this.cpu.jit_dirty_cache(address, address + length)
   }
 
   /** Zeroes, without touching a page that nobody wrote: those cost the host no memory. */

@@ -278,7 +278,7 @@ export class BlockDevice implements VirtioDevice {
     if (direct) return OK
     // The store needs time, or the driver cut the buffers within sectors (§2.7.4 lets it): by way of a buffer of our own.
     writer.seek(0)
-    writer.written = 0
+    chain.written = 0
     const buffer = new Uint8Array(length)
     const deliver = () => {
       if (chain.session === queue.session) writer.bytes(buffer)

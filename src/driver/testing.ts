@@ -45,9 +45,12 @@ class WatchedMemory extends ArrayMemory {
 
   /** Addresses stored to while `work` runs, in order. */
   watch(work: () => void): number[] {
-    this.log = []
+    const log: number[] = []
+    const { words, halves } = this
+    this.log = log
+    Object.assign(this, { words: watched(words, log), halves: watched(halves, log) })
     work()
-    const { log } = this
+    Object.assign(this, { words, halves })
     this.log = undefined
     return log
   }
@@ -71,11 +74,17 @@ class WatchedMemory extends ArrayMemory {
     this.log?.push(address)
     super.setU32(address, value)
   }
-  override setU32Pair(address: number, low: number, high: number) {
-    this.log?.push(address)
-    super.setU32Pair(address, low, high)
-  }
 }
+
+/** The same array, whose stores are noted by address. */
+const watched = <T extends Uint32Array | Uint16Array>(array: T, log: number[]) =>
+  new Proxy(array, {
+    get: (_, index) => Reflect.get(array, index),
+    set: (_, index, value) => {
+      log.push(Number(index) * array.BYTES_PER_ELEMENT)
+      return Reflect.set(array, index, value)
+    },
+  })
 
 /** The machine around the devices: RAM, both address spaces, a PCI host bridge and the interrupt lines. */
 export class TestBoard implements AddressSpaces, Platform {

@@ -6,17 +6,21 @@ import type { Virtqueue } from './queue.ts'
 class Cursor {
   /** Bytes before the position. */
   at = 0
-  private segment: number
+  /** All its bytes. */
+  length = 0
+  /** Where the piece that `step` moved past begins. */
+  protected address = 0
+  private first = 0
+  private segment = 0
   private offset = 0
 
-  constructor(
-    protected readonly chain: Chain,
-    /** The first of its buffers. */
-    private readonly first: number,
-    /** All its bytes. */
-    readonly length: number,
-  ) {
-    this.segment = first
+  constructor(protected readonly chain: Chain) {}
+
+  /** Begins with this buffer, at its first byte. Only the chain does this. */
+  start(first: number, length: number) {
+    this.at = this.offset = 0
+    this.first = this.segment = first
+    this.length = length
   }
 
   /** Bytes from the position on. */
@@ -40,23 +44,20 @@ class Cursor {
     this.seek(this.at + count)
   }
 
-  /** Visits the next `count` bytes piece by piece, and moves past them. */
-  protected each(count: number, visit: (address: number, length: number) => void) {
-    this.need(count)
-    while (count > 0) {
-      const room = this.chain.bufferLength(this.segment) - this.offset
-      const take = Math.min(room, count)
-      visit(this.chain.bufferAddress(this.segment) + this.offset, take)
-      this.at += take
-      count -= take
-      if (take === room) {
-        this.segment++
-        this.offset = 0
-      } else this.offset += take
-    }
+  /** Moves past a piece of at most `count` bytes that lies in one buffer; returns its length. `need` comes first. */
+  protected step(count: number): number {
+    const room = this.chain.bufferLength(this.segment) - this.offset
+    const take = Math.min(room, count)
+    this.address = this.chain.bufferAddress(this.segment) + this.offset
+    this.at += take
+    if (take === room) {
+      this.segment++
+      this.offset = 0
+    } else this.offset += take
+    return take
   }
 
-  private need(count: number) {
+  protected need(count: number) {
     if (count < 0 || count > this.left) throw new GuestError('2.7.4', `chain is ${count - this.left} bytes short`)
   }
 }
@@ -65,13 +66,13 @@ class Cursor {
 export class Reader extends Cursor {
   /** A copy of the next `count` bytes. */
   bytes(count = this.left): Uint8Array<ArrayBuffer> {
-    if (count > this.left) this.skip(count) // refuse before allocating
+    this.need(count)
     const copy = new Uint8Array(count)
-    let filled = 0
-    this.each(count, (address, length) => {
-      copy.set(this.chain.memory.slice(address, length), filled)
+    for (let filled = 0; filled < count; ) {
+      const length = this.step(count - filled)
+      copy.set(this.chain.memory.slice(this.address, length), filled)
       filled += length
-    })
+    }
     return copy
   }
 
@@ -81,24 +82,26 @@ export class Reader extends Cursor {
 
   /** Hands out the next `count` bytes in place, piece by piece: each is valid only within its call. */
   pieces(count: number, visit: (piece: Uint8Array<ArrayBuffer>) => void) {
-    this.each(count, (address, length) => visit(this.chain.memory.slice(address, length)))
+    this.need(count)
+    for (let length = 0; count > 0; count -= length) {
+      length = this.step(count)
+      visit(this.chain.memory.slice(this.address, length))
+    }
   }
 }
 
 /** The part of a chain that the device fills. */
 export class Writer extends Cursor {
-  /** Bytes written without a gap from the first on: what the used length may claim (§2.7.8.2). */
-  written = 0
-
   bytes(source: Uint8Array) {
     const start = this.at
-    let sent = 0
+    const count = source.length
+    this.need(count)
     const { live, memory } = this.chain
-    this.each(source.length, (address, length) => {
-      if (live)
-        memory.write(address, sent === 0 && length === source.length ? source : source.subarray(sent, sent + length))
+    for (let sent = 0; sent < count; ) {
+      const length = this.step(count - sent)
+      if (live) memory.write(this.address, length === count ? source : source.subarray(sent, sent + length))
       sent += length
-    })
+    }
     this.wrote(start)
   }
 
@@ -109,79 +112,114 @@ export class Writer extends Cursor {
   /** Lets the next `count` bytes be stored in place, piece by piece: each is valid only within its call. */
   pieces(count: number, fill: (piece: Uint8Array<ArrayBuffer>) => void) {
     const start = this.at
+    this.need(count)
     const { live, memory } = this.chain
-    this.each(count, (address, length) => fill(live ? memory.target(address, length) : new Uint8Array(length)))
+    for (let length = 0; count > 0; count -= length) {
+      length = this.step(count)
+      fill(live ? memory.target(this.address, length) : new Uint8Array(length))
+    }
     this.wrote(start)
   }
 
   private wrote(start: number) {
-    if (start <= this.written && this.at > this.written) this.written = this.at
+    const { chain, at } = this
+    if (start <= chain.written && at > chain.written) chain.written = at
   }
 }
 
-/** One request: what the driver sent, room for the answer, and one chance to complete it. */
+/** No session at all. */
+const COMPLETED = -1
+
+/**
+ * One request: what the driver sent, room for the answer, and one chance to complete it. Who completes it lets go of it:
+ * the queue fills the same object with a later request.
+ */
 export class Chain {
+  /** Index of the first descriptor (split), or the buffer ID (packed). */
+  id = 0
+  /** Descriptors of the ring it takes up. */
+  slots = 0
   /** Bytes the driver sent, and bytes of room for the answer. */
   readable = 0
   writable = 0
+  /** Bytes written without a gap from the first on: what the used length may claim (§2.7.8.2). */
+  written = 0
   /** How many buffers it is made of; those with what the driver sent come first. */
   buffers = 0
-  /** Whether the device is done with it. */
-  completed = false
-  private readableBuffers = 0
-  // Two buffers are what most chains have: they are kept without an array, and every further one in pairs of numbers.
-  private address0 = 0
-  private length0 = 0
-  private address1 = 0
-  private length1 = 0
-  private more: number[] | undefined
-  private input: Reader | undefined
-  private output: Writer | undefined
+  /** The queue's session it was taken in: after a reset it is a stranger there. */
+  session = COMPLETED
+  /** Address and length of each buffer. */
+  private table = new Uint32Array(8)
+  private readonly input = new Reader(this)
+  private readonly output = new Writer(this)
+  /** Whether these two are at this request. */
+  private reading = false
+  private writing = false
 
   constructor(
     private readonly queue: Virtqueue,
-    /** The queue's session it was taken in: after a reset it is a stranger there. */
-    readonly session: number,
     readonly memory: GuestMemory,
-    /** Index of the first descriptor (split), or the buffer ID (packed). */
-    public id: number,
-    /** Descriptors of the ring it takes up. */
-    public slots = 1,
   ) {}
 
-  /** Adds a buffer at the end. Only the ring it is read from does this. */
-  append(address: number, length: number, writable: boolean) {
-    const index = this.buffers++
-    if (writable) this.writable += length
-    else {
-      this.readable += length
-      this.readableBuffers++
-    }
-    if (index === 0) {
-      this.address0 = address
-      this.length0 = length
-    } else if (index === 1) {
-      this.address1 = address
-      this.length1 = length
-    } else if (this.more) this.more.push(address, length)
-    else this.more = [address, length]
+  // ---- how a ring fills it ----
+
+  /** Says where a buffer lies, in RAM. */
+  set(index: number, address: number, length: number) {
+    const at = 2 * index
+    const table = at < this.table.length ? this.table : this.grow()
+    table[at] = address
+    table[at + 1] = length
   }
+
+  private grow() {
+    const table = new Uint32Array(2 * this.table.length)
+    table.set(this.table)
+    this.table = table
+    return table
+  }
+
+  /** All its buffers are set: it is another request from now on. */
+  fill(id: number, slots: number, buffers: number, readable: number, writable: number) {
+    // Two buffers in RAM are never that long, and most chains have two.
+    if (buffers > 2 && readable + writable > 2 ** 32) tooLong()
+    this.id = id
+    this.slots = slots
+    this.buffers = buffers
+    this.readable = readable
+    this.writable = writable
+    this.written = 0
+    this.reading = this.writing = false
+  }
+
+  // ---- what the device has of it ----
+
   bufferAddress(index: number) {
-    return index === 0 ? this.address0 : index === 1 ? this.address1 : this.more![2 * index - 4]!
+    return this.table[2 * index]!
   }
   bufferLength(index: number) {
-    return index === 0 ? this.length0 : index === 1 ? this.length1 : this.more![2 * index - 3]!
+    return this.table[2 * index + 1]!
   }
 
   get reader(): Reader {
-    return (this.input ??= new Reader(this, 0, this.readable))
+    if (!this.reading) {
+      this.reading = true
+      this.input.start(0, this.readable)
+    }
+    return this.input
   }
   get writer(): Writer {
-    return (this.output ??= new Writer(this, this.readableBuffers, this.writable))
+    if (!this.writing) {
+      this.writing = true
+      let first = 0
+      for (let before = this.readable; before > 0; ) before -= this.bufferLength(first++)
+      this.output.start(first, this.writable)
+    }
+    return this.output
   }
-  /** What the used length says. */
-  get written() {
-    return this.output === undefined ? 0 : this.output.written
+
+  /** Whether the device is done with it. */
+  get completed() {
+    return this.session === COMPLETED
   }
 
   /** After a reset the buffers are the driver's again: what is still written goes nowhere (§2.4.1). */
@@ -191,8 +229,16 @@ export class Chain {
 
   /** Hands it back to the driver, with as many bytes as the writer wrote. After a reset this quietly does nothing. */
   complete() {
-    if (this.completed) throw new Error('a chain was completed twice')
-    this.completed = true
-    this.queue.complete(this)
+    const { queue, session } = this
+    if (session === COMPLETED) twice()
+    this.session = COMPLETED
+    if (session === queue.session) queue.complete(this)
   }
+}
+
+function tooLong(): never {
+  throw new GuestError('2.7.5', 'the buffers of a chain are longer than 2^32 bytes')
+}
+function twice(): never {
+  throw new Error('a chain was completed twice')
 }

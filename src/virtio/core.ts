@@ -67,7 +67,7 @@ export class VirtioCore implements Driver {
   started = false
   readonly queues: readonly Virtqueue[]
   readonly memory: GuestMemory
-  probe: Probe | undefined
+  private watcher: Probe | undefined
   private notificationData = false
   private configRead = false
   private readonly writable: readonly boolean[]
@@ -85,6 +85,14 @@ export class VirtioCore implements Driver {
     this.queues = names.map((name, index) => new Virtqueue(index, name, device.queueSize ?? 256, this))
     this.writable = writableBytes(device)
     device.configChanged = () => this.configChanged()
+  }
+
+  get probe() {
+    return this.watcher
+  }
+  set probe(probe: Probe | undefined) {
+    this.watcher = probe
+    for (const queue of this.queues) queue.probe = probe
   }
 
   // ---- feature negotiation, §2.2 ----
@@ -300,9 +308,10 @@ export class VirtioCore implements Driver {
   }
 
   /** A guest's mistake stops this device, not the machine; our own mistakes stay loud. */
-  guard(work: () => unknown) {
+  guard<T = undefined>(work: (on: T) => unknown, on?: T): void
+  guard<T>(work: (on: T) => unknown, on: T) {
     try {
-      const result = work()
+      const result = work(on)
       if (result instanceof Promise) result.catch(this.failed)
     } catch (error) {
       this.failed(error)

@@ -6,6 +6,9 @@ export interface GuestMemory {
   readonly size: number
   /** All of it, for reading, valid until the current call returns. */
   readonly view: DataView
+  /** The same as words of 32 and of 16 bits, little-endian as every host of ours is. Who stores in them says so: `stored`. */
+  readonly words: Uint32Array
+  readonly halves: Uint16Array
   /** Whether all these bytes are RAM: no hole, no device window, no wrap. Any number may be asked for. */
   has(address: number, length: number): boolean
   /** Bytes for reading, valid until the current call returns: copy what must outlive an `await`. */
@@ -16,8 +19,8 @@ export interface GuestMemory {
   write(address: number, bytes: Uint8Array): void
   setU16(address: number, value: number): void
   setU32(address: number, value: number): void
-  /** Two 32-bit words, as one store. */
-  setU32Pair(address: number, low: number, high: number): void
+  /** Words among these bytes were stored: the CPU drops translated code they cover. */
+  stored(address: number, length: number): void
 }
 
 /** A level-triggered wire to the interrupt controller. Sharers are ORed by whoever hands it out. */
@@ -60,9 +63,13 @@ export class BackendError extends Error {
 export class ArrayMemory implements GuestMemory {
   readonly bytes: Uint8Array<ArrayBuffer>
   readonly view: DataView<ArrayBuffer>
+  readonly words: Uint32Array
+  readonly halves: Uint16Array
   constructor(readonly size: number) {
     this.bytes = new Uint8Array(size)
     this.view = new DataView(this.bytes.buffer)
+    this.words = new Uint32Array(this.bytes.buffer, 0, size >>> 2)
+    this.halves = new Uint16Array(this.bytes.buffer, 0, size >>> 1)
   }
   has(address: number, length: number) {
     return address >= 0 && length >= 0 && address + length <= this.size
@@ -82,8 +89,6 @@ export class ArrayMemory implements GuestMemory {
   setU32(address: number, value: number) {
     this.view.setUint32(address, value, true)
   }
-  setU32Pair(address: number, low: number, high: number) {
-    this.view.setUint32(address, low, true)
-    this.view.setUint32(address + 4, high, true)
-  }
+  /** There is no translated code. */
+  stored(_address: number, _length: number) {}
 }

@@ -1,8 +1,7 @@
-import { Chain } from './chain.ts'
+import type { Chain } from './chain.ts'
 import { le16, le32, le64, struct } from './layout.ts'
-import { GuestError, type GuestMemory } from './machine.ts'
-import type { Ring, RingFeatures, Virtqueue } from './queue.ts'
-import { indirectEntries, notNegotiated, outsideRam, tooLong } from './split-ring.ts'
+import { GuestError } from './machine.ts'
+import { outOfOrder, outsideRam, Ring, wordsOf } from './ring.ts'
 
 /** §2.8.13 */
 export const PackedDescriptor = struct('pvirtq_desc', '2.8.13', {
@@ -20,8 +19,6 @@ export const EventSuppression = struct('pvirtq_event_suppress', '2.8.14', {
 const { NEXT, WRITE, INDIRECT, AVAIL, USED } = PackedDescriptor.fields.flags.bits
 const { DISABLE, DESC } = EventSuppression.fields.flags.bits
 const DESCRIPTOR = PackedDescriptor.size
-const { len: LEN, id: ID, flags: FLAGS } = PackedDescriptor.offset
-const EVENT_FLAGS = EventSuppression.offset.flags
 
 /** In bytes (§2.8). */
 export const packedSizes = (size: number) => ({
@@ -34,114 +31,130 @@ export const packedSizes = (size: number) => ({
  * A packed virtqueue's ring (§2.8), seen from the device. Positions run over two laps: below `size` the wrap counter is
  * 1, from there on 0, so that one number says both.
  */
-export class PackedRing implements Ring {
+export class PackedRing extends Ring {
   /** The next descriptor to take, to mark used, and where the driver was last shown to be. */
   next = 0
   usedIndex = 0
   published = 0
   /** What the device area says now: a position, or -1 for "notify always". */
   private asked = -1
-  private readonly laps: number
+  private readonly laps = 2 * this.size
 
-  constructor(
-    private readonly queue: Virtqueue,
-    private readonly memory: GuestMemory,
-    private readonly features: RingFeatures,
-  ) {
-    this.laps = 2 * queue.size
-  }
-
+  /** Where a descriptor begins, in words. */
   private slot(position: number) {
-    const { size, desc } = this.queue
-    return desc + DESCRIPTOR * (position < size ? position : position - size)
+    const { size, desc } = this
+    return (desc + DESCRIPTOR * (position < size ? position : position - size)) >>> 2
   }
 
   /** §2.8.1: available once AVAIL equals our wrap counter and USED does not. */
   private available(flags: number, position: number) {
-    return (flags & (AVAIL | USED)) === (position < this.queue.size ? AVAIL : USED)
+    return (flags & (AVAIL | USED)) === (position < this.size ? AVAIL : USED)
   }
 
   get waiting() {
-    return Number(this.available(this.memory.view.getUint16(this.slot(this.next) + FLAGS, true), this.next))
+    return Number(this.available(this.memory.words[this.slot(this.next) + 3]! >>> 16, this.next))
   }
 
-  pop(): Chain | undefined {
-    const view = this.memory.view
-    if (!this.available(view.getUint16(this.slot(this.next) + FLAGS, true), this.next)) {
-      if (this.features.eventIndex) this.ask()
-      return
+  pop(chain: Chain): boolean {
+    if (this.waiting === 0) {
+      this.ask()
+      return false
     }
-    const { queue, memory } = this
-    const chain = new Chain(queue, queue.session, memory, 0, 0)
-    for (;;) {
-      if (chain.slots === queue.size) throw new GuestError('2.8.7', 'the descriptor chain is longer than its ring')
-      const at = this.slot(this.next)
-      const flags = view.getUint16(at + FLAGS, true)
-      if (!this.available(flags, this.next)) throw new GuestError('2.8.6', 'a chain goes on into an unavailable slot')
-      chain.slots++
-      chain.id = view.getUint16(at + ID, true)
-      this.next = this.next + 1 === this.laps ? 0 : this.next + 1
-      const address = view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32
-      const length = view.getUint32(at + LEN, true)
+    const { memory } = this
+    let { words } = memory
+    let { next } = this
+    let id = 0
+    let slots = 0
+    let buffers = 0
+    let readable = 0
+    let writable = 0
+    let at = 0
+    let flags = 0
+    /** Left of an indirect table. */
+    let entries = 0
+    do {
+      if (entries > 0) {
+        // §2.8.7: it is read from end to end; of the flags only WRITE counts in it.
+        at += 4
+        entries--
+        flags = ((words[at + 3]! >>> 16) & WRITE) | (entries > 0 ? NEXT : 0)
+      } else {
+        at = this.slot(next)
+        const last = words[at + 3]!
+        id = last & 0xffff
+        flags = last >>> 16
+        if (slots === this.size || !this.available(flags, next)) unfinished(slots === this.size)
+        slots++
+        next = next + 1 === this.laps ? 0 : next + 1
+      }
+      const low = words[at]!
+      const high = words[at + 1]!
+      const length = words[at + 2]!
       if (flags & INDIRECT) {
-        if (flags & NEXT) throw new GuestError('2.8.8', 'INDIRECT and NEXT in one descriptor')
-        this.table(chain, view, address, length)
-      } else this.add(chain, address, length, flags)
-      if (!(flags & NEXT)) break
-    }
-    if (chain.readable + chain.writable > 2 ** 32) throw tooLong()
-    return chain
+        entries = this.indirect(flags, low + high * 2 ** 32, length)
+        flags = NEXT
+        at = (low >>> 2) - 4
+        if (low & 3) {
+          words = wordsOf(memory.slice(low, length))
+          at = -4
+        }
+      } else if (length > 0) {
+        if (high > 0 || !memory.has(low, length)) outsideRam(low + high * 2 ** 32, length)
+        if (flags & WRITE) {
+          if (low < this.high && low + length > this.low) this.keepOff(low, length, '2.8.5')
+          writable += length
+        } else {
+          if (writable > 0) outOfOrder('2.8.5')
+          readable += length
+        }
+        chain.set(buffers++, low, length)
+      }
+    } while (flags & NEXT)
+    this.next = next
+    chain.fill(id, slots, buffers, readable, writable)
+    return true
   }
 
-  /** §2.8.7: the table is read from end to end; of the flags only WRITE counts in it. */
-  private table(chain: Chain, view: DataView, address: number, length: number) {
-    if (!this.features.indirect) notNegotiated()
-    const entries = indirectEntries(this.memory, address, length)
-    for (let at = address; at < address + entries * DESCRIPTOR; at += DESCRIPTOR) {
-      const flags = view.getUint16(at + FLAGS, true)
-      const buffer = view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32
-      this.add(chain, buffer, view.getUint32(at + LEN, true), flags)
-    }
-  }
-
-  private add(chain: Chain, address: number, length: number, flags: number) {
-    if (length === 0) return
-    if (!this.memory.has(address, length)) throw outsideRam(address, length)
-    if (flags & WRITE) {
-      if (this.queue.overlaps(address, length)) throw new GuestError('2.8.5', 'a buffer lies over its own ring')
-      chain.append(address, length, true)
-    } else if (chain.writable > 0) throw new GuestError('2.8.5', 'a readable descriptor after a writable one')
-    else chain.append(address, length, false)
+  private indirect(flags: number, address: number, length: number) {
+    if (flags & NEXT) throw new GuestError('2.8.8', 'INDIRECT and NEXT in one descriptor')
+    return this.indirectEntries(address, length)
   }
 
   /** Asks to be notified when the descriptor at `next` becomes available (§2.8.14, §2.8.21.3.1). */
   private ask() {
-    if (this.asked === this.next) return
+    if (!this.features.eventIndex || this.asked === this.next) return
     this.asked = this.next
-    const { size, device } = this.queue
+    const { size, device } = this
     const event = this.next < size ? this.next | 0x8000 : this.next - size
     this.memory.setU32(device, event | (DESC << 16))
   }
 
   put(chain: Chain) {
-    const lap = this.usedIndex < this.queue.size ? AVAIL | USED : 0
-    const { written } = chain
-    const flags = lap | (written > 0 ? WRITE : 0)
-    this.memory.setU32Pair(this.slot(this.usedIndex) + LEN, written, chain.id | (flags << 16))
-    this.usedIndex = (this.usedIndex + chain.slots) % this.laps
+    const { memory, usedIndex, size, laps } = this
+    const { words } = memory
+    const { id, written, slots } = chain
+    const at = this.slot(usedIndex)
+    words[at + 2] = written
+    words[at + 3] = id | (((usedIndex < size ? AVAIL | USED : 0) | (written > 0 ? WRITE : 0)) << 16)
+    const next = usedIndex + slots
+    this.usedIndex = next < laps ? next : next - laps
   }
 
   publish(): boolean {
-    const used = (this.usedIndex - this.published + this.laps) % this.laps
+    const { usedIndex, published, memory, features, size, laps } = this
+    const used = (usedIndex - published + laps) % laps
     if (used === 0) return false
-    const before = this.published
-    this.published = this.usedIndex
-    const { view } = this.memory
-    const { driver, size } = this.queue
-    const flags = view.getUint16(driver + EVENT_FLAGS, true) & 3
-    if (flags !== DESC || !this.features.eventIndex) return flags !== DISABLE
-    const event = view.getUint16(driver, true)
-    const position = (event & 0x7fff) + (event & 0x8000 ? 0 : size)
-    return (position - before + this.laps) % this.laps < used
+    this.published = usedIndex
+    memory.stored(this.desc, DESCRIPTOR * size)
+    const suppression = memory.words[this.driver >>> 2]!
+    const flags = (suppression >>> 16) & 3
+    if (flags !== DESC || !features.eventIndex) return flags !== DISABLE
+    const event = (suppression & 0x7fff) + (suppression & 0x8000 ? 0 : size)
+    return (event - published + laps) % laps < used
   }
+}
+
+function unfinished(full: boolean): never {
+  if (full) throw new GuestError('2.8.7', 'the descriptor chain is longer than its ring')
+  throw new GuestError('2.8.6', 'a chain goes on into an unavailable slot')
 }

@@ -1,7 +1,8 @@
-import type { Chain } from './chain.ts'
+import { Chain } from './chain.ts'
 import type { GuestMemory } from './machine.ts'
 import { PackedRing, packedSizes } from './packed-ring.ts'
 import type { Probe } from './probe.ts'
+import type { Ring } from './ring.ts'
 import { SplitRing, splitSizes } from './split-ring.ts'
 
 /** What negotiation decided about the rings (§6). */
@@ -14,30 +15,17 @@ export interface RingFeatures {
   readonly notifyOnEmpty: boolean
 }
 
-/** One of the two ring formats, seen from the device. */
-export interface Ring {
-  /** Takes the next available chain. Throws `GuestError` if it breaks the rules. */
-  pop(): Chain | undefined
-  /** More than 0 if `pop` would give something. */
-  readonly waiting: number
-  /** Writes a chain into the used ring. */
-  put(chain: Chain): void
-  /** Shows the driver all that was put; `true` if it wants an interrupt for that. */
-  publish(): boolean
-}
-
 /** What a queue tells its device's core. */
 export interface QueueOwner {
   readonly memory: GuestMemory
-  readonly probe: Probe | undefined
   /** The driver is to be interrupted for this queue. */
   used(queue: Virtqueue): void
-  /** Runs `work`; its guest errors, at once or later, stop the device. */
-  guard(work: () => unknown): void
+  /** Has `work` done on the queue; its guest errors, at once or later, stop the device. */
+  guard(work: (queue: Virtqueue) => unknown, queue: Virtqueue): void
 }
 
 /** A virtqueue, seen from the device (§2.6). Iterating it takes what the driver made available. */
-export class Virtqueue implements Iterable<Chain> {
+export class Virtqueue implements IterableIterator<Chain, undefined> {
   size: number
   ready = false
   /** Guest-physical addresses of the descriptor, driver and device areas. */
@@ -46,14 +34,17 @@ export class Virtqueue implements Iterable<Chain> {
   device = 0
   /** Counts resets: chains taken in an earlier session complete into nothing. */
   session = 0
-  /** Chains taken and not yet put back. */
-  inFlight = 0
-  private ring: Ring | undefined
+  probe: Probe | undefined = undefined
+  private ring: Ring | undefined = undefined
   private batches = 0
+  /** What the loop over it may still take. */
+  private budget = 0
   /** With IN_ORDER: chains taken, in order, that wait for their turn to be put back. */
-  private order: Chain[] | undefined
-  private low = 0
-  private high = 0
+  private order: Chain[] | undefined = undefined
+  /** The chain filled last. Devices that complete each request at once use no other. */
+  private chain: Chain
+  /** Others, to be filled while that one is still under way. */
+  private readonly spare: Chain[] = []
 
   constructor(
     readonly index: number,
@@ -62,6 +53,7 @@ export class Virtqueue implements Iterable<Chain> {
     private readonly owner: QueueOwner,
   ) {
     this.size = maxSize
+    this.chain = new Chain(this, owner.memory)
   }
 
   /** Back to what it was at power-on. */
@@ -77,9 +69,6 @@ export class Virtqueue implements Iterable<Chain> {
     const { memory } = this.owner
     this.ring = features.packed ? new PackedRing(this, memory, features) : new SplitRing(this, memory, features)
     this.order = features.inOrder ? [] : undefined
-    const areas = this.areas(features)
-    this.low = Math.min(...areas.map(area => area.start))
-    this.high = Math.max(...areas.map(area => area.end))
   }
 
   /** Touches the rings no more; what is under way completes into nothing. */
@@ -87,7 +76,6 @@ export class Virtqueue implements Iterable<Chain> {
     this.ring = undefined
     this.order = undefined
     this.session++
-    this.inFlight = 0
   }
 
   /** Whether it is being worked on: ready, and the device started. */
@@ -105,14 +93,7 @@ export class Virtqueue implements Iterable<Chain> {
     ]
   }
 
-  /** Whether a buffer touches this queue's own rings. */
-  overlaps(address: number, length: number) {
-    if (address >= this.high || address + length <= this.low) return false
-    const { size, desc, driver, device } = this
-    const touches = (start: number, bytes: number) => address < start + bytes && address + length > start
-    const sizes = this.ring instanceof PackedRing ? packedSizes(size) : splitSizes(size, false)
-    return touches(desc, sizes.desc) || touches(driver, sizes.driver) || touches(device, sizes.device)
-  }
+  // ---- taking ----
 
   /** More than 0 if `pop` would give something. */
   get waiting() {
@@ -121,37 +102,48 @@ export class Virtqueue implements Iterable<Chain> {
 
   /** Takes the next chain, if there is one. Throws `GuestError` if it breaks the rules. */
   pop(): Chain | undefined {
-    const chain = this.ring?.pop()
-    if (chain === undefined) return
-    this.inFlight++
-    this.order?.push(chain)
-    this.owner.probe?.pop(this.index, chain.id, chain.readable, chain.writable)
+    const { ring, probe } = this
+    if (ring === undefined) return
+    const chain = this.chain.completed ? this.chain : this.another()
+    if (!ring.pop(chain)) return
+    chain.session = this.session
+    if (this.order !== undefined) {
+      this.order.push(chain)
+      this.another() // this one is not free yet when it is completed
+    }
+    probe?.pop(this.index, chain.id, chain.readable, chain.writable)
     return chain
   }
 
-  [Symbol.iterator](): Iterator<Chain, undefined> {
-    // A driver has at most `size` chains in the ring; more can only come from one that writes over it while we work.
-    let budget = this.size
-    return {
-      next: () => {
-        const chain = budget-- > 0 || this.waiting === 0 ? this.pop() : undefined
-        return chain === undefined ? { done: true, value: undefined } : { done: false, value: chain }
-      },
-    }
+  private another() {
+    this.chain = this.spare.pop() ?? new Chain(this, this.owner.memory)
+    return this.chain
   }
 
-  /** Called by the chain. */
+  [Symbol.iterator]() {
+    // A driver has at most `size` chains in the ring; more can only come from one that writes over it while we work.
+    this.budget = this.size
+    return this
+  }
+
+  next(): IteratorResult<Chain, undefined> {
+    const value = this.budget-- > 0 || this.waiting === 0 ? this.pop() : undefined
+    return { done: value === undefined, value } as IteratorResult<Chain, undefined>
+  }
+
+  // ---- giving back ----
+
+  /** Called by the chain, in the session it was taken in. */
   complete(chain: Chain) {
-    if (!chain.live || this.ring === undefined) return
     if (this.order === undefined) this.put(chain)
     else while (this.order[0]?.completed) this.put(this.order.shift()!)
     if (this.batches === 0) this.publish()
   }
 
   private put(chain: Chain) {
-    this.inFlight--
     this.ring!.put(chain)
-    this.owner.probe?.complete(this.index, chain.id, chain.written)
+    this.probe?.complete(this.index, chain.id, chain.written)
+    if (chain !== this.chain) this.spare.push(chain)
   }
 
   private publish() {
@@ -174,10 +166,10 @@ export class Virtqueue implements Iterable<Chain> {
    * Runs `work` on this queue: completions inside it reach the driver together, with one interrupt, and guest errors,
    * at once or from the promise it returns, stop the device. For kicks, and for host input that arrives between them.
    */
-  process(work: (queue: this) => unknown) {
+  process(work: (queue: Virtqueue) => unknown) {
     this.batches++
     try {
-      this.owner.guard(() => work(this))
+      this.owner.guard(work, this)
     } finally {
       this.batches--
       if (this.batches === 0) this.publish()

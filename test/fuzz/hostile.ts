@@ -16,7 +16,7 @@ import { run } from '../../src/driver/steps.ts'
 import { TestBoard } from '../../src/driver/testing.ts'
 import type { VirtioDevice } from '../../src/virtio/device.ts'
 import { BackendError } from '../../src/virtio/machine.ts'
-import { MAX_INDIRECT } from '../../src/virtio/split-ring.ts'
+import { MAX_INDIRECT } from '../../src/virtio/ring.ts'
 
 const RAM = 0x180000
 /** Nothing a driver here says is writable lies in it. */

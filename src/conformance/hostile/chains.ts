@@ -1,6 +1,6 @@
 /** Chains of descriptors that are not what a driver may make (§2.7.5, §2.8.5). */
 
-import { MAX_INDIRECT } from '../../virtio/split-ring.ts'
+import { MAX_INDIRECT } from '../../virtio/ring.ts'
 import { type Case, packedOnly, splitOnly } from '../case.ts'
 import { INDIRECT, type RawDescriptor, same, WRITE } from '../rig.ts'
 import { refuses, room, survives } from './inputs.ts'

@@ -74,7 +74,7 @@ export const indices: readonly Case[] = [
         const order = rig.inside.stores(() => rig.kick())
         ring.take()
         if (rig.variant.packed)
-          check(!order.some(at => at > desc && at < desc + 256 && at % 8 !== 0), 'half a descriptor')
+          check(!order.some(at => at > desc && at < desc + 256 && at % 4 !== 0), 'half a word of a descriptor')
         else check(!order.includes(device + 3), 'used.idx in two pieces')
       }
     },

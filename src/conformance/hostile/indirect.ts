@@ -1,7 +1,7 @@
 /** Indirect tables that are none, and memory that changes while it is read (§2.7.5.3, §2.8.7). */
 
 import { Feature } from '../../virtio/core.ts'
-import { MAX_INDIRECT } from '../../virtio/split-ring.ts'
+import { MAX_INDIRECT } from '../../virtio/ring.ts'
 import type { Case } from '../case.ts'
 import { INDIRECT, NEXT, type Rig, same, WRITE } from '../rig.ts'
 import { refuses, room } from './inputs.ts'

@@ -1,7 +1,7 @@
 /** What hostile drivers hand to a device, and what is demanded of it then. */
 
 import { Feature } from '../../virtio/core.ts'
-import { MAX_INDIRECT } from '../../virtio/split-ring.ts'
+import { MAX_INDIRECT } from '../../virtio/ring.ts'
 import { check, type RawDescriptor, type Rig, WRITE } from '../rig.ts'
 
 /** More than this many descriptors are in no ring and no table that the suite makes. */
