@@ -61,8 +61,10 @@ export async function openDisk(description: DiskDescription, around: DiskSurroun
       if (!options.readonly) return patient(attached, around.whenFull)
       return {
         capacity: attached.capacity,
-        async: true,
+        async: attached.async,
+        ...(attached.serial !== undefined && { serial: attached.serial }),
         read: attached.read.bind(attached),
+        readNow: attached.readNow.bind(attached),
         close: () => attached.close(),
       }
     } catch (error) {
