@@ -1,4 +1,5 @@
 import 'fake-indexeddb/auto'
+import { IDBFactory } from 'fake-indexeddb'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { MemoryDisk } from '../../src/devices/block-backend.ts'
 import { UnreliableFile } from '../../test/disk/unreliable-file.ts'
@@ -24,23 +25,38 @@ class Locks {
 
 /** A folder of OPFS, in memory. */
 class Folder {
-  readonly entries = new Map<string, Folder | UnreliableFile>()
+  private readonly entries_ = new Map<string, Folder | UnreliableFile>()
   private entry<T extends Folder | UnreliableFile>(name: string, create: boolean | undefined, make: () => T) {
-    if (!this.entries.has(name) && !create) throw new DOMException('not there', 'NotFoundError')
-    if (!this.entries.has(name)) this.entries.set(name, make())
-    return this.entries.get(name) as T
+    if (!this.entries_.has(name) && !create) throw new DOMException('not there', 'NotFoundError')
+    if (!this.entries_.has(name)) this.entries_.set(name, make())
+    return this.entries_.get(name) as T
   }
   getDirectoryHandle = async (name: string, { create }: { create?: boolean } = {}) =>
     this.entry(name, create, () => new Folder())
   getFileHandle = async (name: string, { create }: { create?: boolean } = {}) => {
     const file = this.entry(name, create, () => new UnreliableFile())
-    return { createSyncAccessHandle: async () => file }
+    const text = async () => {
+      const bytes = new Uint8Array(file.getSize())
+      file.read(bytes, { at: 0 })
+      return new TextDecoder().decode(bytes)
+    }
+    return { createSyncAccessHandle: async () => file, getFile: async () => ({ text }) }
   }
-  removeEntry = async (name: string) => void this.entries.delete(name)
+  async *entries() {
+    for (const [name, entry] of this.entries_)
+      yield [name, Object.assign(entry, { kind: entry instanceof Folder ? 'directory' : 'file' })]
+  }
+  removeEntry = async (name: string) => void this.entries_.delete(name)
 }
 let root: Folder
 beforeEach(() => {
   root = new Folder()
+  vi.stubGlobal(
+    'FileSystemFileHandle',
+    class {
+      createSyncAccessHandle() {}
+    },
+  )
   vi.stubGlobal('navigator', { locks: new Locks(), storage: { getDirectory: async () => root } })
 })
 afterEach(() => void vi.unstubAllGlobals())
@@ -125,4 +141,26 @@ test('a disk whose files are gone is refused, until it is reset', async () => {
   expect(found[0]).toBe(0)
   await again.close()
   await disks.remove(name)
+})
+
+test('the disks on OPFS outlive the catalogue: their records are found beside their files', async () => {
+  const disks = await Disks.open()
+  const name = fresh()
+  const options = { origin: ORIGIN, store: 'opfs', base: base('sha256:one', 1), holder: 'a machine' } as const
+  const disk = await disks.attach(name, options)
+  await disk.write(BLOCK, bytes(9))
+  await disk.close()
+  await disks.allow(name, 'https://friend.example')
+  const known = (await disks.list()).filter(entry => entry.name === name)
+  // The browser found its databases damaged, and began anew.
+  vi.stubGlobal('indexedDB', new IDBFactory())
+  const later = await Disks.open()
+  expect(await later.list()).toEqual(known)
+  const again = await later.attach(name, { ...options, origin: 'https://friend.example' })
+  const found = bytes(0, 2)
+  await again.read(0, found)
+  expect([found[0], found[BLOCK]]).toEqual([1, 9])
+  await again.close()
+  await later.remove(name)
+  expect(await (await Disks.open()).list()).toEqual([])
 })

@@ -1,54 +1,26 @@
-import { type DBSchema, deleteDB, type IDBPDatabase, openDB } from 'idb'
+import { deleteDB } from 'idb'
 import type { BlockBackend } from '../../src/devices/block-backend.ts'
 import { BackendError } from '../../src/virtio/machine.ts'
 import { BLOCK, type BlockStore, storageError } from './block-store.ts'
+import {
+  type BaseImage,
+  DiskCatalogue,
+  type DiskRecord,
+  disksFolder,
+  hasOpfs,
+  type StoreKind,
+} from './disk-catalogue.ts'
 import type { ImageFile } from './image-file.ts'
 import { exportImage, importImage, type Progress } from './image-stream.ts'
 import { IndexedDbStore } from './indexeddb.ts'
 import { OpfsStore } from './opfs.ts'
 import { Overlay } from './overlay.ts'
 
-export type StoreKind = 'opfs' | 'indexeddb'
-
-/** What a disk lies over: it makes no sense over anything else. */
-export interface BaseImage {
-  readonly url: string
-  /** A hash of its content, or what stands in for one. */
-  readonly id: string
-  /** In bytes. */
-  readonly size: number
-}
-
-/** A disk kept in this browser. */
-export interface DiskRecord {
-  readonly name: string
-  /** Names its files and database; never changes. */
-  readonly id: string
-  /** Of the machine description it was made for; others must ask. */
-  readonly origin: string
-  /** Further origins that were let in. */
-  readonly allowed: readonly string[]
-  readonly store: StoreKind
-  /** In bytes. */
-  readonly size: number
-  readonly base?: BaseImage
-  /** Milliseconds since 1970. */
-  readonly created: number
-  /** In bytes, when it was last looked at. */
-  readonly occupied: number
-  /** Who opened it last, in words. */
-  readonly holder?: string
-  /** Its files were made: from then on their absence is a loss, and not a beginning. */
-  readonly made?: boolean
-}
+export type { BaseImage, DiskRecord, StoreKind }
 
 export interface DiskEntry extends DiskRecord {
   /** Some tab has it attached. */
   readonly attached: boolean
-}
-
-interface Schema extends DBSchema {
-  disks: { key: string; value: DiskRecord }
 }
 
 /** A description from elsewhere names a disk that is not its own. */
@@ -78,30 +50,22 @@ const databaseName = (id: string) => `ringlet-disk:${id}`
 
 /** The disks kept in this browser. Every method fails with `BackendError`. */
 export class Disks {
-  private constructor(private readonly db: IDBPDatabase<Schema>) {}
+  private constructor(private readonly catalogue: DiskCatalogue) {}
 
   static async open(): Promise<Disks> {
-    try {
-      return new Disks(
-        await openDB<Schema>('ringlet-disks', 1, {
-          upgrade: db => void db.createObjectStore('disks', { keyPath: 'name' }),
-        }),
-      )
-    } catch (error) {
-      throw storageError('looking for disks (is this a private window?)', error)
-    }
+    return new Disks(await DiskCatalogue.open())
   }
 
   async list(): Promise<DiskEntry[]> {
     const held = new Set((await navigator.locks.query()).held?.map(({ name }) => name))
-    const records = await this.db.getAll('disks')
+    const records = await this.catalogue.all()
     return records.map(record => ({ ...record, attached: held.has(lockName(record)) }))
   }
 
   /** Opens a disk, or makes it if there is none of that name. Until it is closed, no other tab can write to it. */
   async attach(name: string, options: OpenOptions): Promise<Overlay> {
     const { origin, base, readonly = false, holder, serial } = options
-    const known = await this.db.get('disks', name)
+    const known = await this.catalogue.get(name)
     const record = known ?? (await this.create(name, options))
     if (record.origin !== origin && !record.allowed.includes(origin))
       throw new NotYoursError(
@@ -111,19 +75,19 @@ export class Disks {
     const release = readonly ? undefined : await this.lock(record)
     try {
       const store = await this.store(record, readonly)
-      if (!readonly) await this.change(name, { ...(holder !== undefined && { holder }) })
+      if (!readonly) await this.catalogue.change(name, { ...(holder !== undefined && { holder }) })
       const size = Math.max(record.size, options.size ?? 0)
       const disk = new Overlay(store, base?.disk, {
         capacity: size,
         serial: serial ?? name.replace(/[^\x20-\x7e]/g, '').slice(0, 20),
-        onGrow: size => this.change(name, { size }),
+        onGrow: size => this.catalogue.change(name, { size }),
       })
-      if (size !== record.size && !readonly) await this.change(name, { size })
+      if (size !== record.size && !readonly) await this.catalogue.change(name, { size })
       const close = disk.close.bind(disk)
       disk.close = async () => {
         try {
           await close()
-          if (!readonly) await this.change(name, { occupied: store.occupied })
+          if (!readonly) await this.catalogue.change(name, { occupied: store.occupied })
         } finally {
           release?.()
         }
@@ -137,8 +101,8 @@ export class Disks {
 
   /** Lets machines from a further origin use a disk. */
   async allow(name: string, origin: string) {
-    const record = await this.need(name)
-    await this.change(name, { allowed: [...record.allowed, origin] })
+    const record = await this.catalogue.need(name)
+    await this.catalogue.change(name, { allowed: [...record.allowed, origin] })
   }
 
   /** Makes a disk out of an image: raw, raw.gz, raw.zst or qcow2. */
@@ -149,7 +113,7 @@ export class Disks {
       const store = await this.store(record, false)
       try {
         const size = await importImage(file, store, progress)
-        await this.change(name, { size, occupied: store.occupied })
+        await this.catalogue.change(name, { size, occupied: store.occupied })
       } finally {
         await store.close()
       }
@@ -167,7 +131,7 @@ export class Disks {
     openBase: (base: BaseImage) => Promise<BlockBackend>,
     options: { compress?: boolean; progress?: Progress } = {},
   ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-    const record = await this.need(name)
+    const record = await this.catalogue.need(name)
     const release = await this.lock(record)
     try {
       const base = record.base && (await openBase(record.base))
@@ -184,7 +148,7 @@ export class Disks {
 
   /** Forgets all that was written to it: it is its base again, or empty. */
   async reset(name: string) {
-    const record = await this.need(name)
+    const record = await this.catalogue.need(name)
     const release = await this.lock(record)
     try {
       const store = await this.store(record, false, true)
@@ -193,14 +157,14 @@ export class Disks {
       } finally {
         await store.close()
       }
-      await this.change(name, { occupied: 0 })
+      await this.catalogue.change(name, { occupied: 0 })
     } finally {
       release()
     }
   }
 
   async remove(name: string) {
-    const record = await this.need(name)
+    const record = await this.catalogue.need(name)
     const release = await this.lock(record)
     try {
       if (record.store === 'indexeddb') await deleteDB(databaseName(record.id))
@@ -210,7 +174,7 @@ export class Disks {
           if (error.name !== 'NotFoundError') throw error
         })
       }
-      await this.db.delete('disks', name)
+      await this.catalogue.remove(name)
     } catch (error) {
       throw storageError(`deleting the disk "${name}"`, error)
     } finally {
@@ -218,20 +182,8 @@ export class Disks {
     }
   }
 
-  async rename(name: string, to: string) {
-    const tx = this.db.transaction('disks', 'readwrite')
-    const [record, other] = await Promise.all([tx.store.get(name), tx.store.get(to)])
-    if (!record) throw new BackendError(`there is no disk "${name}"`)
-    if (other) throw new BackendError(`there is a disk "${to}" already: choose another name`)
-    tx.store.delete(name)
-    tx.store.put({ ...record, name: to })
-    await tx.done
-  }
-
-  private async need(name: string) {
-    const record = await this.db.get('disks', name)
-    if (!record) throw new BackendError(`there is no disk "${name}"`)
-    return record
+  rename(name: string, to: string) {
+    return this.catalogue.rename(name, to)
   }
 
   private async create(name: string, { origin, size, store, base }: OpenOptions): Promise<DiskRecord> {
@@ -249,22 +201,8 @@ export class Disks {
       created: Date.now(),
       occupied: 0,
     }
-    try {
-      const tx = this.db.transaction('disks', 'readwrite', { durability: 'strict' })
-      if (await tx.store.get(name)) throw new BackendError(`there is a disk "${name}" already: choose another name`)
-      await tx.store.put(record)
-      await tx.done
-    } catch (error) {
-      throw storageError(`making the disk "${name}"`, error)
-    }
+    await this.catalogue.add(record)
     return record
-  }
-
-  private async change(name: string, what: Partial<DiskRecord>) {
-    const tx = this.db.transaction('disks', 'readwrite', { durability: 'strict' })
-    const record = await tx.store.get(name)
-    if (record) tx.store.put({ ...record, ...what })
-    await tx.done
   }
 
   /** With `anew`, files that are gone are made again. */
@@ -273,7 +211,7 @@ export class Disks {
     const folder = await disksFolder()
     if (record.made && !anew) await needFiles(folder, record)
     const store = await OpfsStore.open(await folder.getDirectoryHandle(record.id, { create: true }), readonly)
-    if (!record.made) await this.change(record.name, { made: true })
+    if (!record.made) await this.catalogue.change(record.name, { made: true })
     return store
   }
 
@@ -321,19 +259,6 @@ async function needFiles(folder: FileSystemDirectoryHandle, { id, name }: DiskRe
     )
   }
 }
-
-async function hasOpfs() {
-  try {
-    if (!('createSyncAccessHandle' in (globalThis.FileSystemFileHandle?.prototype ?? {}))) return false
-    await navigator.storage.getDirectory()
-    return true
-  } catch {
-    return false
-  }
-}
-
-const disksFolder = async () =>
-  (await navigator.storage.getDirectory()).getDirectoryHandle('ringlet-disks', { create: true })
 
 /** The largest disk whose every block can be numbered, in bytes. */
 export const LARGEST = 2 ** 32 * BLOCK
