@@ -107,6 +107,7 @@ for (const store of ['opfs', 'indexeddb'] as const) {
     page,
     site,
   }) => {
+    test.slow()
     const { origin } = new URL(site)
     const protocol = await page.context().newCDPSession(page)
     const quota = async (mebibytes?: number) => {
@@ -127,13 +128,13 @@ for (const store of ['opfs', 'indexeddb'] as const) {
 
     await quota(2)
     await write('first', 0)
-    await expect(dialog(page)).toContainText('No room left')
+    await expect(dialog(page)).toContainText('No room left', { timeout: 180_000 })
     await expect(dialog(page)).toContainText('The machine waits')
     // It stands still: nothing is lost, nothing is answered.
     expect(await screen(page)).not.toMatch(/^first: 0$/m)
     await quota()
     await dialog(page).getByRole('button', { name: 'Try again' }).click()
-    await expect.poll(() => screen(page)).toMatch(/^first: 0$/m)
+    await expect.poll(() => screen(page), { timeout: 180_000 }).toMatch(/^first: 0$/m)
     await outputOf(
       page,
       'echo 3 > /proc/sys/vm/drop_caches; [ "$(head -c 6291456 /dev/vda | md5sum)" = "$(md5sum < /tmp/data)" ]',

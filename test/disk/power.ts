@@ -15,6 +15,7 @@ fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack("I", 2))
 `
 
 export class PowerSupply {
+  private bound = false
   private mounted = false
   private constructor(private readonly place: string) {}
 
@@ -33,6 +34,10 @@ export class PowerSupply {
       writeFileSync(supply.image, '')
       truncateSync(supply.image, 2 ** 30)
       run('mkfs.ext4', '-q', '-F', supply.image)
+      // So that other namespaces hear of what is unmounted.
+      run('mount', '--bind', supply.place, supply.place)
+      supply.bound = true
+      run('mount', '--make-shared', supply.place)
       supply.on()
       run('python3', '-c', 'import fcntl')
       return supply
@@ -65,18 +70,30 @@ export class PowerSupply {
 
   /** Call it when nobody uses the folder any more. */
   off() {
-    for (let tries = 0; this.mounted; tries++)
-      try {
-        run('umount', this.folder)
-        this.mounted = false
-      } catch (error) {
-        if (tries === 100) throw error
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100)
-      }
+    if (!this.mounted) return
+    patiently(() => run('umount', this.folder))
+    this.mounted = false
+    // A process in another mount namespace may have a copy of the mount, and with it the file system as it was at the cut.
+    patiently(() => {
+      if (execFileSync('losetup', ['-j', this.image], { encoding: 'utf8' }))
+        throw new Error(`${this.image} is still mounted`)
+    })
   }
 
   remove() {
     this.off()
+    if (this.bound) run('umount', this.place)
     rmSync(this.place, { recursive: true, force: true })
   }
+}
+
+/** Tries for a minute. */
+function patiently(work: () => void) {
+  for (let tries = 0; ; tries++)
+    try {
+      return work()
+    } catch (error) {
+      if (tries === 300) throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200)
+    }
 }

@@ -57,7 +57,7 @@ function take(request: IncomingMessage, response: ServerResponse, file: number) 
   request.on('data', part => parts.push(part))
   request.on('end', () => {
     const bytes = Buffer.concat(parts)
-    if (bytes.some(byte => byte !== 0)) writeSync(file, bytes, 0, bytes.length, at)
+    writeSync(file, bytes, 0, bytes.length, at)
     response.end()
   })
 }
