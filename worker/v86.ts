@@ -11,8 +11,8 @@ const BLOCK_SHIFT = 17
 /** The CPU looks for interrupts after this many instructions. */
 const LOOP_COUNTER = 100_003
 const INTERRUPT_FLAG = 0x200
-/** A boot runs most code too seldom for its translation to pay: so many instructions, a second or so, are interpreted. */
-const COLD_INSTRUCTIONS = 24_000_000
+/** A boot runs most code too seldom for its translation to pay: as many as Debian takes to its login, a second or so, are interpreted. */
+const COLD_INSTRUCTIONS = 36_000_000
 const JIT_DISABLED = 0
 /** In the interrupt controller's fields: which lines are level-triggered. */
 const ELCR = 10
