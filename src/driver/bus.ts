@@ -27,6 +27,7 @@ export interface VirtioDriver {
   /** Looks at what was negotiated before it is final; may take features away. */
   validate?(device: BusDevice): Steps
   probe(device: BusDevice): Steps
+  /** The device has been reset; its queues can still be asked for what it never used. */
   remove?(device: BusDevice): Steps
   configChanged?(device: BusDevice): Steps
 }
@@ -133,6 +134,7 @@ export class BusDevice implements QueueUser {
     } catch (error) {
       this.driver = undefined
       yield* this.addStatus(Status.FAILED)
+      this.deleteQueues()
       throw error
     }
   }
@@ -160,9 +162,10 @@ export class BusDevice implements QueueUser {
     const { driver } = this
     if (!driver) return
     this.configEnabled = false
-    yield* driver.remove?.(this) ?? none()
+    // Linux leaves this to the driver's remove, and warns of one that forgets it.
     yield* this.reset()
-    this.queues = []
+    yield* driver.remove?.(this) ?? none()
+    this.deleteQueues()
     this.driver = undefined
     yield* this.addStatus(Status.ACKNOWLEDGE)
   }
@@ -190,9 +193,15 @@ export class BusDevice implements QueueUser {
     return queue
   }
 
+  private deleteQueues() {
+    for (const queue of this.queues) queue?.ring.release()
+    this.queues = []
+  }
+
   /** §2.6.1: takes a queue away and sets it up anew. What was in it is lost to the device. */
   *resetQueue<T>(index: number, limit?: number): Steps<DriverQueue<T>> {
     yield* this.transport.resetQueue(index)
+    this.queues[index]?.ring.release()
     return yield* this.findQueue<T>(index, limit)
   }
 

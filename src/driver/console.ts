@@ -66,7 +66,11 @@ export class ConsoleDriver implements VirtioDriver {
     yield* this.tell(0, DEVICE_READY, 1)
   }
 
-  *remove(): Steps {
+  *remove({ arena }: BusDevice): Steps {
+    for (const { receive, transmit } of [...this.byPort.values(), ...(this.control ? [this.control] : [])]) {
+      for (const address of receive.ring.detach()) arena.release(address, BUFFER)
+      for (const address of transmit.ring.detach()) arena.release(address, this.lengths.get(address) ?? 0)
+    }
     this.ports.clear()
     this.byPort.clear()
     this.control = undefined

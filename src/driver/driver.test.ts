@@ -4,6 +4,7 @@ import { EntropyDevice } from '../devices/entropy.ts'
 import { Feature } from '../virtio/core.ts'
 import { VirtioBus } from './bus.ts'
 import { ConsoleDriver } from './console.ts'
+import { EntropyDriver } from './entropy.ts'
 import { probeMmio } from './mmio.ts'
 import { probePci } from './pci.ts'
 import { run } from './steps.ts'
@@ -68,5 +69,20 @@ describe.each(variants)('$title', ({ transport, packed }) => {
     expect(driver.ports.get(1)?.received).toEqual([Uint8Array.of(4)])
     expect(driver.ports.get(0)).toMatchObject({ columns: 100, rows: 50 })
     expect(bus.log).toEqual([])
+    // And what the driver had of memory is free again.
+    run(bus.removeDriver(driver))
+    expect(board.arena.allocate(board.arena.end - board.arena.start, 1)).toBe(board.arena.start)
+  })
+  test('an entropy driver that goes leaves nothing behind, whatever was under way', () => {
+    const board = new TestBoard()
+    const bus = new VirtioBus(board.arena)
+    const { window, pci } = board.plug(entropy(), { transport })
+    run(bus.addDevice(run(window ? probeMmio(window) : probePci(pci!)), packed ? [] : [Feature.RING_PACKED]))
+    const driver = new EntropyDriver()
+    run(bus.addDriver(driver))
+    run(driver.request(100))
+    run(driver.request(10))
+    run(bus.removeDriver(driver))
+    expect(board.arena.allocate(board.arena.end - board.arena.start, 1)).toBe(board.arena.start)
   })
 })

@@ -20,7 +20,8 @@ export class EntropyDriver implements VirtioDriver {
     queue.callback = () => this.collect()
   }
 
-  *remove(): Steps {
+  *remove({ arena }: BusDevice): Steps {
+    for (const { address, length } of this.queue?.ring.detach() ?? []) arena.release(address, length)
     this.queue = undefined
   }
 

@@ -26,8 +26,8 @@ export class PackedDriverRing<T> extends RequestRing<T> {
   ) {
     super(arena, features)
     const sizes = packedSizes(size)
-    const desc = arena.allocate(sizes.desc, align)
-    this.placement = { size, desc, driver: arena.allocate(sizes.driver), device: arena.allocate(sizes.device) }
+    const desc = this.claim(sizes.desc, align)
+    this.placement = { size, desc, driver: this.claim(sizes.driver), device: this.claim(sizes.device) }
     this.free = size
     this.ids = Array.from({ length: size }, (_, i) => i)
     this.laps = 2 * size

@@ -32,6 +32,10 @@ export interface DriverRing<T> {
   add(out: readonly Buffer[], room: readonly Buffer[], token: T): boolean
   /** Takes back a used request, if there is one. */
   take(): Used<T> | undefined
+  /** What the device never used, once it has been reset and touches nothing: Linux's `virtqueue_detach_unused_buf`. */
+  detach(): T[]
+  /** Gives the ring's own memory back. It is of no use any more. */
+  release(): void
   /** Whether the device wants to hear of what was added since the last call. */
   needsKick(): boolean
   /** Asks for an interrupt at the next used request; `false` if there is one already. */

@@ -33,6 +33,7 @@ export abstract class RequestRing<T> implements DriverRing<T> {
   /** Used requests that are known, and not yet taken. */
   private readonly known: { readonly id: number; readonly length: number | undefined }[] = []
   protected interrupts = true
+  private readonly areas: Buffer[] = []
 
   constructor(
     protected readonly arena: Arena,
@@ -41,6 +42,12 @@ export abstract class RequestRing<T> implements DriverRing<T> {
 
   protected get view() {
     return this.arena.memory.view
+  }
+  /** Memory for the ring itself, until `release`. */
+  protected claim(length: number, align?: number): number {
+    const address = this.arena.allocate(length, align)
+    this.areas.push({ address, length })
+    return address
   }
 
   add(out: readonly Buffer[], room: readonly Buffer[], token: T): boolean {
@@ -84,6 +91,18 @@ export abstract class RequestRing<T> implements DriverRing<T> {
     if (!used) return
     const before = this.features.inOrder ? this.order.slice(0, Math.max(0, this.order.indexOf(used.id))) : []
     this.known.push(...before.map(id => ({ id, length: undefined })), used)
+  }
+
+  detach(): T[] {
+    const requests = this.order.splice(0).map(id => this.requests.get(id)!)
+    for (const { table } of requests) if (table) this.arena.release(table.address, table.length)
+    this.requests.clear()
+    this.known.length = 0
+    return requests.map(({ token }) => token)
+  }
+  release() {
+    this.detach()
+    for (const { address, length } of this.areas.splice(0)) this.arena.release(address, length)
   }
 
   enableInterrupts(): boolean {

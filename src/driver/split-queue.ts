@@ -21,7 +21,7 @@ export class SplitDriverRing<T> extends RequestRing<T> {
   constructor(arena: Arena, size: number, features: QueueFeatures, align: number) {
     super(arena, features)
     const sizes = splitSizes(size, true)
-    const desc = arena.allocate(Math.ceil((sizes.desc + sizes.driver) / align) * align + sizes.device, align)
+    const desc = this.claim(Math.ceil((sizes.desc + sizes.driver) / align) * align + sizes.device, align)
     const driver = desc + sizes.desc
     const device = Math.ceil((driver + sizes.driver) / align) * align
     this.placement = { size, desc, driver, device }
