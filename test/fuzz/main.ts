@@ -30,13 +30,15 @@ const hostileCase = fc.asyncProperty(hostileDriver, async script => {
   await runHostile(script)
 })
 for (let shown = Date.now(); Date.now() < until && process.exitCode === undefined; seed++) {
-  const valid = fc.check(validCase, { seed, numRuns: BATCH })
-  const hostile = await fc.check(hostileCase, { seed, numRuns: BATCH })
+  const batch = () => ({ seed, numRuns: BATCH, interruptAfterTimeLimit: Math.max(1, until - Date.now()) })
+  const valid = fc.check(validCase, batch())
+  const hostile = await fc.check(hostileCase, batch())
   ran.valid += valid.numRuns
   ran.hostile += hostile.numRuns
   for (const [name, result] of Object.entries({ valid, hostile })) {
-    if (!result.failed) continue
-    console.error(`A ${name} driver found something. To see it again: npm run fuzz -- --seconds 1 --seed ${seed}`)
+    // One that was interrupted before its first success counts as failed, too.
+    if (result.counterexample === null) continue
+    console.error(`A ${name} driver found something. To see it again: npm run fuzz -- --seconds 60 --seed ${seed}`)
     console.error(await fc.asyncDefaultReportMessage(result as never))
     console.error((result.errorInstance as Error | null)?.stack)
     process.exitCode = 1
