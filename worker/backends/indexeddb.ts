@@ -28,7 +28,7 @@ export interface IndexedDbOptions {
   /** Milliseconds without a read after which they are let go of. 0: never. */
   readonly cacheIdle?: number
 }
-const defaults: Required<IndexedDbOptions> = { gather: 256, limit: 4096, idle: 1000, cache: 16384, cacheIdle: 15_000 }
+const defaults: Required<IndexedDbOptions> = { gather: 256, limit: 4096, idle: 1000, cache: 16384, cacheIdle: 60_000 }
 
 /** Bytes to be written, or nothing: a block of zeroes (ZERO) or none (ABSENT). */
 type Change = Uint8Array<ArrayBuffer> | typeof ZERO | typeof ABSENT
