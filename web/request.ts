@@ -45,7 +45,12 @@ export async function wishOf(query: URLSearchParams, base: string): Promise<Wish
   }
   return document
     ? wish
-    : { machine: { name: nameOf(query.get('kernel') ?? query.get('cdrom') ?? ''), ...wish.machine } }
+    : {
+        machine: {
+          name: nameOf(query.get('kernel') ?? query.get('cdrom') ?? query.get('bios') ?? ''),
+          ...wish.machine,
+        },
+      }
 }
 
 /**
