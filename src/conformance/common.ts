@@ -239,12 +239,16 @@ export const common: readonly Case[] = [
       const { echo } = rig
       echo.hold = true
       const ring = rig.rings[0]!
-      for (let i = 0; i < 4; i++) ring.add([], [rig.room(4)], i)
+      for (let i = 0; i < 4; i++) ring.add([], [rig.room(4 + i)], i)
       rig.kick()
       for (const i of [2, 1, 3]) echo.answer(echo.held[i]!)
+      // What is finished waits, whatever comes after it.
+      ring.add([], [rig.room(8)], 4)
+      rig.kick()
       same(rig.used(), 0, 'used while the first is not finished')
-      echo.answer(echo.held[0]!)
-      same([0, 1, 2, 3].map(() => ring.take()?.token).join(), '0,1,2,3', 'the order of used requests')
+      for (const i of [0, 4]) echo.answer(echo.held[i]!)
+      const used = [0, 1, 2, 3, 4].map(() => ring.take())
+      same(used.map(request => request?.token).join(), '0,1,2,3,4', 'the order of used requests')
     },
   },
   {

@@ -49,7 +49,6 @@ export const all: readonly Mutation[] = [
   ...mutations('queue.ts', [
     ['reset keeps the size', 'this.size = this.maxSize\n    this.ready', 'this.ready'],
     ['reset keeps requests alive', 'this.session++', ''],
-    ['IN_ORDER fills a chain that waits for its turn', 'this.another() // this', '// this'],
     ['IN_ORDER is forgotten', 'this.order = features.inOrder ? [] : undefined', 'this.order = undefined'],
   ]),
   ...mutations('chain.ts', [
