@@ -62,6 +62,22 @@ class Cursor {
   }
 }
 
+/** Where structures are copied to. Many share a block: to make one for each takes longer than all else about it. */
+const copies = {
+  block: new DataView(new ArrayBuffer(4096)),
+  used: 0,
+  /** Place for so many bytes, which nobody else will be given. */
+  reserve(size: number): number {
+    if (this.used + size > this.block.byteLength) {
+      this.block = new DataView(new ArrayBuffer(Math.max(4096, size)))
+      this.used = 0
+    }
+    const start = this.used
+    this.used += size
+    return start
+  },
+}
+
 /** The part of a chain that the driver wrote; it comes first (§2.7.4.2). */
 export class Reader extends Cursor {
   /** A copy of the next `count` bytes. */
@@ -76,8 +92,19 @@ export class Reader extends Cursor {
     return copy
   }
 
+  /** A copy of the next bytes, as this structure. */
   struct<S extends Struct>(layout: S): Infer<S> {
-    return new layout(new DataView(this.bytes(layout.size).buffer)) as Infer<S>
+    const { size } = layout
+    this.need(size)
+    const { view } = this.chain.memory
+    const start = copies.reserve(size)
+    const { block } = copies
+    for (let filled = 0; filled < size; ) {
+      const length = this.step(size - filled)
+      for (let i = 0; i < length; i++) block.setUint8(start + filled + i, view.getUint8(this.address + i))
+      filled += length
+    }
+    return new layout(block, start) as Infer<S>
   }
 
   /** Hands out the next `count` bytes in place, piece by piece: each is valid only within its call. */

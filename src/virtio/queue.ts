@@ -24,6 +24,8 @@ export interface QueueOwner {
   guard(work: (queue: Virtqueue) => unknown, queue: Virtqueue): void
 }
 
+const END = { done: true, value: undefined } as const
+
 /** A virtqueue, seen from the device (§2.6). Iterating it takes what the driver made available. */
 export class Virtqueue implements IterableIterator<Chain, undefined> {
   size: number
@@ -45,6 +47,8 @@ export class Virtqueue implements IterableIterator<Chain, undefined> {
   private chain: Chain
   /** Others, to be filled while that one is still under way. */
   private readonly spare: Chain[] = []
+  /** What `next` answers: a loop looks at it before it asks again. */
+  private readonly taken: { readonly done: false; value: Chain }
 
   constructor(
     readonly index: number,
@@ -54,6 +58,7 @@ export class Virtqueue implements IterableIterator<Chain, undefined> {
   ) {
     this.size = maxSize
     this.chain = new Chain(this, owner.memory)
+    this.taken = { done: false, value: this.chain }
   }
 
   /** Back to what it was at power-on. */
@@ -127,8 +132,11 @@ export class Virtqueue implements IterableIterator<Chain, undefined> {
   }
 
   next(): IteratorResult<Chain, undefined> {
-    const value = this.budget-- > 0 || this.waiting === 0 ? this.pop() : undefined
-    return { done: value === undefined, value } as IteratorResult<Chain, undefined>
+    const chain = this.budget-- > 0 || this.waiting === 0 ? this.pop() : undefined
+    if (chain === undefined) return END
+    const { taken } = this
+    if (taken.value !== chain) taken.value = chain
+    return taken
   }
 
   // ---- giving back ----
