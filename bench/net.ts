@@ -57,9 +57,10 @@ class Tab {
     const before = await usage(this.pid)
     const said = await this.run(`iperf3 -c ${to} -f m -t ${SECONDS} ${flags}`)
     const { seconds } = await usage(this.pid)
-    const [, bytes, rate] = /([\d.]+) MBytes +([\d.]+) Mbits\/sec +receiver/.exec(said) ?? []
+    const [, start, end, rate] = /([\d.]+)-([\d.]+) +sec .* ([\d.]+) Mbits\/sec +receiver/.exec(said) ?? []
     if (!rate) throw new Error(`iperf3 failed: ${said}`)
-    return { rate: Number(rate), cpu: (seconds - before.seconds) / ((Number(bytes) * 1.048576) / 1000) }
+    const gigabytes = (Number(rate) * (Number(end) - Number(start))) / 8000
+    return { rate: Number(rate), cpu: (seconds - before.seconds) / gigabytes }
   }
 }
 
