@@ -54,12 +54,12 @@ const toPrompt = (button: Element) =>
   new Promise<number>(resolve => {
     const began = performance.now()
     ;(button as HTMLElement).click()
-    const look = () => {
+    const timer = setInterval(() => {
       const terminal = document.querySelector('ringlet-terminal') as { lastLines?(count: number): string } | null
-      if (/# ?$/.test(terminal?.lastLines?.(5) ?? '')) resolve((performance.now() - began) / 1000)
-      else setTimeout(look, 5)
-    }
-    look()
+      if (!/# ?$/.test(terminal?.lastLines?.(5) ?? '')) return
+      clearInterval(timer)
+      resolve((performance.now() - began) / 1000)
+    }, 5)
   })
 
 const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN

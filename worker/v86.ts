@@ -283,8 +283,8 @@ export class Board implements AddressSpaces {
   }
 
   private views() {
-    const { buffer } = this.cpu.wasm_memory
-    if (this.hot?.flags.buffer !== buffer) {
+    if (!this.hot?.flags.length) {
+      const { buffer } = this.cpu.wasm_memory
       this.hot = {
         flags: new Int32Array(buffer, this.offsets.flags, 1),
         counter: new Int32Array(buffer, this.offsets.counter, 1),
@@ -327,12 +327,20 @@ export class Board implements AddressSpaces {
     const reader = (size: number, otherwise: typeof read8) => (address: number) => {
       const mapping = this.windows.at(address >>> 0)
       if (!mapping) return otherwise(address)
-      return this.guard(() => mapping.window.read((address >>> 0) - mapping.base, size)) | 0
+      try {
+        return mapping.window.read((address >>> 0) - mapping.base, size) | 0
+      } catch (error) {
+        return this.failed(error)
+      }
     }
     const writer = (size: number, otherwise: NonNullable<typeof write8>) => (address: number, value: number) => {
       const mapping = this.windows.at(address >>> 0)
       if (!mapping) return otherwise(address, value)
-      this.guard(() => mapping.window.write((address >>> 0) - mapping.base, size, value >>> 0))
+      try {
+        mapping.window.write((address >>> 0) - mapping.base, size, value >>> 0)
+      } catch (error) {
+        this.failed(error)
+      }
     }
     memory_map_read8[block] = reader(1, read8)
     memory_map_read32[block] = reader(4, read32!)
@@ -387,14 +395,18 @@ export class Board implements AddressSpaces {
     }
   }
 
-  /** An exception must not unwind v86's stack. */
   private guard<T>(access: () => T): T | -1 {
     try {
       return access()
     } catch (error) {
-      this.events.fault(error)
-      return -1
+      return this.failed(error)
     }
+  }
+
+  /** An exception must not unwind v86's stack: it is told, and the guest reads ones. */
+  private failed(error: unknown): -1 {
+    this.events.fault(error)
+    return -1
   }
 
   /** Types on the first serial port. */
