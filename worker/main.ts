@@ -7,8 +7,10 @@ import { openDisk } from './backends/open-disk.ts'
 import { prepareBoot } from './boot.ts'
 import { ConsoleBridge } from './console-bridge.ts'
 import { Machine, SERIAL } from './machine.ts'
+import { warmUp } from './v86.ts'
 
-/** Begins with the worker, so that it is there when the kernel is. */
+// Begins with the worker, so that it is there when the kernel is.
+void warmUp()
 const wasm = WebAssembly.compileStreaming(fetch(wasmUrl)).catch(reason => {
   throw new Error(
     `The processor (${wasmUrl}) could not be loaded: ${reason.message}. See that the whole site was copied.`,

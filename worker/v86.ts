@@ -544,6 +544,13 @@ const once = (work: () => void) => {
   }
 }
 
+/** Has v86's code ready when the first board is made. */
+export const warmUp = () =>
+  loadV86(false).then(
+    () => {},
+    () => {}, // told to whoever makes a board
+  )
+
 /** v86 decides when it is loaded how it will yield: where `Worker` exists, through a worker of its own, which we do not want. */
 async function loadV86(ownYield: boolean) {
   const there = ownYield ? undefined : Object.getOwnPropertyDescriptor(globalThis, 'Worker')
