@@ -6,7 +6,7 @@ import { PackedDescriptor } from '../virtio/packed-ring.ts'
 import { type Case, packedOnly, splitOnly } from './case.ts'
 import { check, INDIRECT, NEXT, type Rig, same, type Variant, WRITE } from './rig.ts'
 
-const { AVAIL } = PackedDescriptor.fields.flags.bits
+const { AVAIL, USED } = PackedDescriptor.fields.flags.bits
 const text = (value: string) => Uint8Array.from(value, char => char.charCodeAt(0))
 
 /** Writable one-byte buffers in the first `count` descriptors, one request each (split). */
@@ -444,6 +444,26 @@ export const rings: readonly Case[] = [
       same(rig.used(), 1, 'used')
       same(rig.memory.view.getUint16(desc + 12, true), 7, 'the buffer ID')
       same(rig.usedLength(), 12, 'the used length')
+    },
+  },
+  {
+    id: 'R20c',
+    section: '2.8.6',
+    title: 'a packed chain is used in its first slot, and the one after it as many slots on as it had descriptors',
+    subject: 'entropy',
+    absent: packedOnly,
+    run(rig) {
+      rig.start({ without: [Feature.INDIRECT_DESC] }, [0], 8)
+      const { desc } = rig.rings[0]!.placement
+      for (const [i, id] of [5, 6, 7, 3].entries()) {
+        const flags = WRITE | AVAIL | (i < 2 ? NEXT : 0)
+        rig.describe(desc, i, { addr: rig.allocate(4), len: 4, flags }, id)
+      }
+      rig.kick()
+      const slot = (i: number) => rig.memory.view.getUint32(desc + 16 * i + 12, true)
+      const used = (id: number) => (id | ((WRITE | AVAIL | USED) << 16)) >>> 0
+      same(slot(0), used(7), 'slot 0, where a chain of three begins')
+      same(slot(3), used(3), 'slot 3, where the next begins')
     },
   },
 ]
