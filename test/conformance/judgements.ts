@@ -41,6 +41,10 @@ export const judgements: Judgements = {
     because:
       '§2.8.6: the buffer ID is in the last descriptor of a list. Linux writes it into all of them, and so nobody noticed.',
   },
+  R20c: {
+    right: 'ours',
+    because: '§2.8.5 and §2.8.6, as R17p and R20b: no WRITE, and the ID of the first descriptor; the slots are right.',
+  },
   R28: { right: 'ours', because: '§4.2.2.1: the rings must not be touched while QueueReady is 0; QEMU goes on.' },
   R29: { right: 'ours', because: '§4.2.2.1, as R10.' },
   R30: { right: 'ours', because: '§4.2.2: the base of a region that is not there reads as all ones, not 0.' },
