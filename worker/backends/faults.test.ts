@@ -14,6 +14,7 @@ import { BlockState, type BlockStore } from './block-store.ts'
 import { IndexedDbStore } from './indexeddb.ts'
 import { OpfsStore } from './opfs.ts'
 import { Overlay } from './overlay.ts'
+import { patient } from './patience.ts'
 
 const SECTORS = 83 // ten blocks and a bit
 const pattern = (length: number, seed: number) =>
@@ -121,6 +122,35 @@ test('indexeddb: a transaction that cannot be filled is not committed in part', 
   await store.flush()
   expect((await medium.open()).state(9)).toBe(BlockState.ZERO)
 })
+
+test.each(['opfs', 'indexeddb'] as const)(
+  '%s: full, somebody is asked; given up it is IOERR, tried again it is there',
+  async kind => {
+    const medium = media[kind]()
+    const answers: ('retry' | 'give up')[] = ['retry', 'give up', 'give up']
+    const disk = patient(new Overlay(await medium.open(), undefined, { capacity: IMAGE.length }), async reason => {
+      expect(reason).toMatch(/no room left/)
+      if (giveUp) return answers.shift() ?? 'give up'
+      medium.mend()
+      return 'retry'
+    })
+    let giveUp = true
+    const machine = testMachine(new BlockDevice(disk), { transport: 'mmio' })
+    const send = async (type: number, data: Uint8Array[] = []) => {
+      const sent = machine.send(0, [BlockRequest.bytes({ type, sector: 8 }), ...data], [1])
+      while (!sent.used) await new Promise(resolve => setImmediate(resolve))
+      return sent.input.at(-1)
+    }
+    medium.break(() => 'full')
+    const both = async () => [await send(OUT, [pattern(4096, 5)]), await send(FLUSH)]
+    expect(await both()).toContain(BlockStatus.IOERR)
+    giveUp = false
+    expect(await both()).toEqual([BlockStatus.OK, BlockStatus.OK])
+    const found = new Uint8Array(4096)
+    await (await medium.open()).read(4096, found)
+    expect(found).toEqual(pattern(4096, 5))
+  },
+)
 
 for (const kind of ['opfs', 'indexeddb'] as const)
   test(`${kind}: over media that fail, fill up, and lose their connection, reads equal the model or are IOERR; what was flushed is there`, async () => {
