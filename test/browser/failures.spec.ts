@@ -4,7 +4,7 @@ import { type Elsewhere, expect, test } from './site.ts'
 
 const open = { 'Access-Control-Allow-Origin': '*' }
 const answer =
-  (status: number, body = '', headers = {}) =>
+  (status: number, body: string | Buffer = '', headers = {}) =>
   (_: unknown, response: ServerResponse) =>
     response.writeHead(status, { ...open, ...headers }).end(body)
 
@@ -13,6 +13,17 @@ async function fails(page: Page, address: string, message: RegExp) {
   const note = page.getByRole('alert')
   await expect(note).toContainText(message)
   return note
+}
+
+/** Only the head of one: what a kernel is for is said there. */
+function kernelOf64Bits() {
+  const head = Buffer.alloc(0x400)
+  head[0x201] = 0x66
+  head.write('HdrS', 0x202)
+  head.writeUInt16LE(0x20f, 0x206)
+  head[0x211] = 1 // loaded high
+  head.writeUInt16LE(1, 0x236) // XLF_KERNEL_64
+  return head
 }
 
 const kernels: readonly [string, (elsewhere: Elsewhere, site: string) => string, RegExp][] = [
@@ -42,6 +53,11 @@ const kernels: readonly [string, (elsewhere: Elsewhere, site: string) => string,
     'is not a kernel',
     elsewhere => `kernel=${elsewhere.on('/text', answer(200, 'hello, this is only a text file'.repeat(200)))}`,
     /not a bzImage or vmlinux but text/,
+  ],
+  [
+    'is for 64-bit processors',
+    elsewhere => `kernel=${elsewhere.on('/bzImage64', answer(200, kernelOf64Bits()))}`,
+    /This kernel is for 64-bit x86 \(x86-64\), but/,
   ],
   ['does not fit into memory', () => 'kernel=guest/bzImage&initrd=guest/initramfs.cpio.zst&memory=8', /memory/i],
 ]

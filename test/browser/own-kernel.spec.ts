@@ -14,10 +14,14 @@ async function drop(page: Page, files: Readonly<Record<string, string | undefine
       data.items.add(new File([text ?? (await (await fetch(`guest/${name}`)).blob())], name))
     return data
   }, files)
-  await page.dispatchEvent('body', 'dragenter', { dataTransfer: data })
-  await expect(page.getByText('Drop a kernel, an initrd, or a machine description')).toBeVisible()
+  const hint = page.locator('.drop-here')
+  // Over and over, as a browser does while something is held over the page.
+  await expect(async () => {
+    await page.dispatchEvent('body', 'dragover', { dataTransfer: data })
+    await expect(hint).toBeVisible({ timeout: 1000 })
+  }).toPass()
   await page.dispatchEvent('body', 'drop', { dataTransfer: data })
-  await expect(page.getByText('Drop a kernel, an initrd, or a machine description')).toBeHidden()
+  await expect(hint).toBeHidden()
 }
 
 test('the form boots a kernel by its URL, by keyboard alone, and its address boots it again', async ({
