@@ -112,9 +112,10 @@ export class Session extends EventTarget {
     this.#clear()
     this.#set('booting')
     try {
-      await this.#openConsole()
+      // In this order the new console has nothing of what the old machine still says.
+      const done = [this.#api?.reset(), this.#openConsole()]
       screen.clear()
-      await this.#api?.reset()
+      await Promise.all(done)
     } catch (error) {
       this.#fail('The machine could not be reset', messageOf(error))
     }

@@ -98,8 +98,9 @@ export class RingletTerminal extends HTMLElement implements Screen {
     })
   }
 
+  /** After what was written before, which xterm may not have shown yet. */
   clear() {
-    this.#terminal.reset()
+    this.#terminal.write('', () => this.#terminal.reset())
   }
 
   override focus() {

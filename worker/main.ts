@@ -23,6 +23,8 @@ let events: MessagePort | undefined
 let booting: AbortController | undefined
 /** By name; the terminal without a name has the first console, and the serial port with it. */
 const bridges = new Map<string | undefined, ConsoleBridge>()
+/** Of each terminal the last, which may have come before there was a machine. */
+const resizes = new Map<string | undefined, () => void>()
 const inputLost = new Set<string>()
 
 const tell = (event: MachineEvent) => events?.postMessage(event)
@@ -54,8 +56,11 @@ function bridge(name: string | undefined): ConsoleBridge {
       }
     },
     resize(columns, rows) {
-      const console = target()
-      if (console) machine?.resize(console, columns, rows)
+      resizes.set(name, () => {
+        const console = target()
+        if (console) machine?.resize(console, columns, rows)
+      })
+      resizes.get(name)?.()
     },
     behind: far => (far ? machine?.hold(`terminal ${name}`) : machine?.release(`terminal ${name}`)),
   })
@@ -125,6 +130,7 @@ async function boot({ machine: description, origin = location.origin, files = {}
   machine = built
   const planned = performance.now()
   machine.start(prepared.first(built.cmdline))
+  for (const resize of resizes.values()) resize()
   const ready = performance.now()
   phases['into memory'] = ready - planned
 }

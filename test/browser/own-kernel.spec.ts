@@ -81,6 +81,7 @@ test('a dropped kernel and initrd are shown, and boot', async ({ page, site }) =
   await expect(form.getByRole('button', { name: 'Boot this kernel' })).toBeFocused()
   await form.getByRole('button', { name: 'Do not use bzImage' }).click()
   await expect(form.locator('[name=kernel]')).toBeFocused()
+  await form.locator('[name=cmdline]').fill('quiet')
   await form.locator('#kernel-file').setInputFiles({
     ...{ name: 'picked', mimeType: '', buffer: await guest('bzImage') },
   })
