@@ -95,7 +95,13 @@ test('a dropped machine description boots with the files dropped beside it', asy
   await page.goto(site)
   await drop(page, { 'mine.json': '{ "kernel": 7 }' })
   await expect(page.getByRole('alert')).toContainText('kernel')
-  const machine = { name: 'Mine', memory: 64, kernel: 'file:bzImage', initrd: 'file:initramfs.cpio.zst' }
+  const machine = {
+    name: 'Mine',
+    memory: 64,
+    cmdline: 'quiet',
+    kernel: 'file:bzImage',
+    initrd: 'file:initramfs.cpio.zst',
+  }
   await drop(page, { 'mine.json': JSON.stringify(machine), bzImage: undefined })
   await expect(page.getByRole('alert')).toContainText('There is no file initramfs.cpio.zst for the initrd')
   await page.getByRole('button', { name: 'Back to the start' }).last().click()
