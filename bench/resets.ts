@@ -13,14 +13,28 @@ const FIRST = 5
 
 /** Kilobytes the renderers hold once their garbage is collected, by the operating system's account. */
 async function memory(browser: Browser, page: Page): Promise<number> {
-  const tab = await page.context().newCDPSession(page)
-  await tab.send('HeapProfiler.collectGarbage')
-  await tab.detach()
+  await collectGarbage(page)
   const session = await browser.newBrowserCDPSession()
   const { processInfo } = await session.send('SystemInfo.getProcessInfo')
   await session.detach()
   const sizes = await Promise.all(processInfo.filter(({ type }) => type === 'renderer').map(({ id }) => kilobytes(id)))
   return sizes.reduce((sum, size) => sum + size, 0)
+}
+
+/** Of the page and of its workers, each of which has a heap of its own. */
+async function collectGarbage(page: Page) {
+  const tab = await page.context().newCDPSession(page)
+  const workers: string[] = []
+  tab.on('Target.attachedToTarget', ({ sessionId }) => workers.push(sessionId))
+  await tab.send('Target.setAutoAttach', { autoAttach: true, waitForDebuggerOnStart: false, flatten: false })
+  for (const sessionId of workers) {
+    const collected = new Promise(resolve => tab.once('Target.receivedMessageFromTarget', resolve))
+    const message = JSON.stringify({ id: 1, method: 'HeapProfiler.collectGarbage' })
+    await tab.send('Target.sendMessageToTarget', { sessionId, message })
+    await collected
+  }
+  await tab.send('HeapProfiler.collectGarbage')
+  await tab.detach()
 }
 
 /** What a process has for itself, and its share of what it shares. */
