@@ -87,7 +87,9 @@ function readKey(file: string): JWK {
 }
 
 async function run(options: Options) {
-  const log = pino({ name: 'relay', level: options.logLevel })
+  // Not by pino's own writer, which at the exit tries for ever to write what nobody reads any more.
+  process.stdout.on('error', () => {})
+  const log = pino({ name: 'relay', level: options.logLevel }, process.stdout)
   const key = options.tokenKey === undefined ? undefined : readKey(options.tokenKey)
   const counts = new Counts()
   const policy = new EgressPolicy(options.allow, () => performance.now())

@@ -1,8 +1,11 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { createKey, mintToken, publicHalf } from '../../relay/access.ts'
 import { formatMac } from '../../src/net/ethernet.ts'
 import { formatIp } from '../../src/net/ipv4.ts'
+import { freePort } from './nats-server.ts'
 import { testRelay } from './start.ts'
 import { dnsFrame, GATEWAY, icmpIn, pingFrame, readDnsReply } from './station.ts'
 
@@ -106,6 +109,20 @@ describe('running it', () => {
     expect((await http(relay, '/readyz')).status).toBe(503)
     for (const guest of guests) expect((await guest.whenClosed()).code).toBe(1001)
     await closing
+  })
+
+  test('it goes on, and stops when it is told to, though nobody reads its log any more', async () => {
+    const port = await freePort()
+    const relay = `"${process.execPath}" --import tsx relay/main.ts --listen 127.0.0.1:${port} --drain-seconds 0`
+    const child = spawn('bash', ['-c', `exec ${relay} > >(head -c 1 > /dev/null)`], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    })
+    const exit = once(child, 'exit')
+    const kill = setTimeout(() => child.kill('SIGKILL'), 60_000)
+    while (!(await http({ port }, '/healthz').catch(() => undefined))?.ok) await sleep(50)
+    child.kill('SIGTERM')
+    expect(await exit).toEqual([0, null])
+    clearTimeout(kill)
   })
 
   test('a client that answers no ping is disconnected', async () => {
