@@ -102,8 +102,10 @@ test('a description from another origin opens your disk only with your yes', asy
   await expect(dialog(page)).toContainText(`this one is from ${new URL(other).origin}`)
 })
 
-for (const store of ['opfs', 'indexeddb'] as const) {
-  test(`a full quota stops the machine on ${store}: with room made it goes on${store === 'opfs' ? ', given up the guest has an I/O error' : ''}`, async ({
+// Chromium remembers for a while how much room IndexedDB had, and does not see a smaller quota when it is set: that store is
+// filled up in worker/backends/faults.test.ts.
+for (const store of ['opfs'] as const) {
+  test(`a full quota stops the machine on ${store}: with room made it goes on, given up the guest has an I/O error`, async ({
     page,
     site,
   }) => {
@@ -143,8 +145,6 @@ for (const store of ['opfs', 'indexeddb'] as const) {
     const drop = 'echo 3 > /proc/sys/vm/drop_caches'
     expect(await outputOf(page, `${drop}; for b in ${blocks}; do ${same}; done`, 180_000)).toBe('')
 
-    // Chromium remembers for a while how much room IndexedDB had, and would not see at once that it is less again.
-    if (store === 'indexeddb') return
     await quota(2)
     await write('second', 24)
     const giveUp = dialog(page).getByRole('button', { name: 'Give up' })
