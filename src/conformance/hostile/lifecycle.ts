@@ -4,7 +4,18 @@ import { run } from '../../driver/steps.ts'
 import { Feature, Status } from '../../virtio/core.ts'
 import { type Case, modernOnly, pciAny } from '../case.ts'
 import { writeFeatures } from '../common.ts'
-import { check, same } from '../rig.ts'
+import { check, type Rig, same } from '../rig.ts'
+
+/** A started echo device that has one request and keeps it; `room` is where its answer would go. */
+function inFlight(rig: Rig) {
+  const { echo } = rig
+  rig.start()
+  echo.hold = true
+  const room = rig.room(4)
+  rig.rings[0]!.add([rig.put(Uint8Array.of(1, 2, 3, 4))], [room], 0)
+  rig.kick()
+  return { echo, room }
+}
 
 export const lifecycle: readonly Case[] = [
   {
@@ -13,12 +24,7 @@ export const lifecycle: readonly Case[] = [
     title: 'a reset with requests in flight: what finishes later writes nothing and interrupts nobody',
     subject: 'echo',
     run(rig) {
-      const { echo } = rig
-      rig.start()
-      echo.hold = true
-      const room = rig.room(4)
-      rig.rings[0]!.add([rig.put(Uint8Array.of(1, 2, 3, 4))], [room], 0)
-      rig.kick()
+      const { echo, room } = inFlight(rig)
       const { desc, device } = rig.rings[0]!.placement
       const look = () => `${rig.bytes(device, 64)}|${rig.bytes(desc, 64)}`
       const before = look()
@@ -164,12 +170,7 @@ export const lifecycle: readonly Case[] = [
     subject: 'echo',
     absent: pciAny,
     run(rig) {
-      const { echo } = rig
-      rig.start()
-      echo.hold = true
-      const room = rig.room(4)
-      rig.rings[0]!.add([rig.put(Uint8Array.of(1, 2, 3, 4))], [room], 0)
-      rig.kick()
+      const { echo, room } = inFlight(rig)
       rig.inside.unplug()
       for (const chain of echo.held) echo.answer(chain)
       same(rig.used(), 0, 'used')
