@@ -98,3 +98,18 @@ test('a slice that throws stops the CPU and is reported', async () => {
   expect(slices).toBe(1)
   expect(failures).toEqual([new Error('no')])
 })
+
+test('a CPU that is woken during its slice, once it has asked for a sleep, does not sleep', async () => {
+  let slices = 0
+  const scheduler = new Scheduler(
+    () => {
+      if (++slices === 1) scheduler.wake()
+      return 60_000
+    },
+    () => {},
+  )
+  scheduler.release('stopped')
+  await setTimeout(2)
+  expect(slices).toBe(2)
+  scheduler.hold('test')
+})

@@ -5,6 +5,7 @@ export class Scheduler {
   private queued = false
   private due: (() => void)[] = []
   private timer: ReturnType<typeof setTimeout> | undefined
+  private woken = false
 
   /**
    * `slice` runs the CPU for about a millisecond and answers for how many it wants to sleep, 0 for none.
@@ -33,8 +34,9 @@ export class Scheduler {
     return this.holds.has(reason)
   }
 
-  /** Ends a sleep at once. */
+  /** Ends a sleep at once, and lets none begin after the slice that runs. */
   wake() {
+    this.woken = true
     if (this.timer === undefined) return
     clearTimeout(this.timer)
     this.timer = undefined
@@ -58,9 +60,10 @@ export class Scheduler {
     if (this.holds.size > 0 || this.timer !== undefined) return
     try {
       if (this.due.length > 0) for (const work of this.due.splice(0)) work()
+      this.woken = false
       const idle = this.slice()
       if (this.holds.size > 0) return
-      if (idle > 0 && this.due.length === 0) this.sleep(idle)
+      if (idle > 0 && !this.woken && this.due.length === 0) this.sleep(idle)
       else this.queue()
     } catch (error) {
       this.hold('stopped')
