@@ -65,6 +65,13 @@ test('a relay that says it takes bundles gets what was sent in one go as one mes
   for (let i = 0; i < 3; i++) backend.send(frameTo(2, 1514))
   await until(() => sent.length === 1)
   expect(unbundle(sent[0]!)!.map(({ length }) => length)).toEqual([1514, 1514, 1514])
+  // After a turn of one frame the next does not wait for its turn to end; what follows it does.
+  backend.send(frameTo(2, 61))
+  await until(() => sent.length === 2)
+  for (const length of [62, 63, 64]) backend.send(frameTo(2, length))
+  await until(() => sent.length === 4)
+  expect(sent[2]!.length).toBe(62)
+  expect(unbundle(sent[3]!)!.map(({ length }) => length)).toEqual([63, 64])
   await stop()
   const plain = await relay(port)
   await until(() => link.filter(Boolean).length === 2)

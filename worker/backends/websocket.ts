@@ -32,6 +32,9 @@ export class WebSocketLink implements NetBackend {
   private up = false
   /** What is sent until the guest stops goes together; absent as long as the relay has not said that it takes bundles. */
   private bundler: Bundler | undefined
+  /** Frames sent since the guest last stopped, and whether it was a single one the time before: then the first need not wait. */
+  private turn = 0
+  private alone = false
 
   constructor({ url, limit = 4 << 20, changed }: WebSocketLinkOptions) {
     this.limit = limit
@@ -76,9 +79,16 @@ export class WebSocketLink implements NetBackend {
     const waiting = socket.bufferedAmount + (bundler?.held ?? 0)
     if (socket.readyState !== socket.OPEN || waiting + frame.length > this.limit) this.dropped++
     else if (bundler) {
-      if (bundler.held === 0) queueMicrotask(() => this.bundler?.flush())
-      bundler.add(frame)
+      if (this.turn++ === 0) queueMicrotask(() => this.endTurn())
+      if (this.turn === 1 && this.alone) socket.send(frame as Uint8Array<ArrayBuffer>)
+      else bundler.add(frame)
     } else socket.send(frame as Uint8Array<ArrayBuffer>)
+  }
+
+  private endTurn() {
+    this.alone = this.turn === 1
+    this.turn = 0
+    this.bundler?.flush()
   }
 
   close() {
