@@ -1,5 +1,6 @@
 import { BackendError } from '../../src/virtio/machine.ts'
 import { BLOCK, BlockState, type BlockStore, StorageFullError, storageError } from './block-store.ts'
+import { WriteBehind } from './write-behind.ts'
 
 const { ABSENT, ZERO, DATA } = BlockState
 
@@ -37,7 +38,8 @@ const PAGE = 1024
  *
  * FLUSH makes the data last first, and then what the index says of it, in one checksummed record with a generation number:
  * a record that did not get through whole never happened. A slot that a committed index still names is not given to another
- * block before a commit that no longer names it. A block that has its slot is overwritten in place, and needs no index.
+ * block before a commit that no longer names it. A block that has its slot is overwritten in place, and needs no index; such
+ * writes may wait in memory for the next flush.
  */
 export class OpfsStore implements BlockStore {
   generation = 0
@@ -54,6 +56,7 @@ export class OpfsStore implements BlockStore {
   private active = 0
   private tail = 0
   private entries = 0
+  private readonly data: SyncFile
 
   constructor(
     private readonly files: SyncFiles,
@@ -61,6 +64,7 @@ export class OpfsStore implements BlockStore {
     private readonly readonly = false,
   ) {
     try {
+      this.data = readonly ? files.data : new WriteBehind(files.data)
       const found = files.index.map(readIndex)
       this.active = found[1]!.generation > found[0]!.generation ? 1 : 0
       const { commits, generation, length } = found[this.active]!
@@ -112,7 +116,7 @@ export class OpfsStore implements BlockStore {
       const piece = length === target.length ? target : target.subarray(at, at + length)
       let got: number
       try {
-        got = this.files.data.read(piece, { at: from })
+        got = this.data.read(piece, { at: from })
       } catch (error) {
         throw storageError('reading the disk', error)
       }
@@ -137,7 +141,7 @@ export class OpfsStore implements BlockStore {
       for (let at = 0; at < bytes.length; ) {
         const { from, length } = this.extent(block * BLOCK + at, bytes.length - at)
         const piece = length === bytes.length ? bytes : bytes.subarray(at, at + length)
-        const put = this.files.data.write(piece, { at: from })
+        const put = this.data.write(piece, { at: from })
         if (put !== length) throw new StorageFullError('no room left for the disk: only part of a write was taken')
         at += length
       }
@@ -158,7 +162,7 @@ export class OpfsStore implements BlockStore {
 
   flush() {
     try {
-      if (this.dirty) this.files.data.flush()
+      if (this.dirty) this.data.flush()
       this.dirty = false
       if (this.changed.size > 0) this.commit()
     } catch (error) {
@@ -172,7 +176,7 @@ export class OpfsStore implements BlockStore {
     this.live = this.zeroes = 0
     try {
       this.snapshot()
-      this.files.data.truncate(0)
+      this.data.truncate(0)
       this.slots = 0
       this.free = []
       this.freedSince = []
@@ -185,7 +189,7 @@ export class OpfsStore implements BlockStore {
     try {
       if (!this.readonly) this.flush()
     } finally {
-      for (const file of [this.files.data, ...this.files.index]) file.close()
+      for (const file of [this.data, ...this.files.index]) file.close()
     }
   }
 
@@ -257,7 +261,8 @@ export class OpfsStore implements BlockStore {
     for (const page of this.table) for (const entry of page ?? []) if (entry >= FIRST) used.add(entry - FIRST)
     this.slots = used.size === 0 ? 0 : [...used].reduce((a, b) => Math.max(a, b), 0) + 1
     for (let slot = this.slots - 1; slot >= 0; slot--) if (!used.has(slot)) this.free.push(slot)
-    const { data, index } = this.files
+    const { data } = this
+    const { index } = this.files
     if (this.readonly) return
     if (data.getSize() > this.slots * BLOCK) data.truncate(this.slots * BLOCK)
     if (data.getSize() < this.slots * BLOCK)
