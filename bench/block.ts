@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import type { JSHandle, Page } from '@playwright/test'
 import { initrdWithLoad } from './block/guest.ts'
 import { memoryWhenIdle } from './block/idle.ts'
@@ -15,8 +16,12 @@ const WARMUPS = 2
 const SIZE = 64
 /** Of a buffered run, in MiB. */
 const BUFFERED = 48
-/** Of a direct run, in milliseconds. */
+/** Of a direct run, in milliseconds; and of one with fsyncs, which must find its code translated and the browser done with the last. */
 const DURATION = 500
+const FSYNC_DURATION = 1500
+const FSYNC_WARMUPS = 3
+/** Until the browser's processes have dealt with what was written before, in milliseconds. */
+const SETTLED = 5000
 const MIB = 2 ** 20
 
 /** What `disk-load` is told: kind, bytes of one transfer, transfers in flight. */
@@ -43,6 +48,11 @@ type LoadName = keyof typeof loads
 /** By the device in our guest. */
 const disks = { vda: 'memory', vdb: 'OPFS', vdc: 'IndexedDB' } as const
 type Disk = keyof typeof disks
+/** Those that last, and what they lie on. */
+const lasting = [
+  ['vdb', 'opfs'],
+  ['vdc', 'indexeddb'],
+] as const
 const targets: Readonly<Record<Disk, Partial<Record<LoadName, number>>>> = {
   vda: { read: 1.5, write: 1.5, read1: 2, write1: 2, read16: 4, write16: 4 },
   vdb: { read: 1, write: 1, read1: 1.5, write1: 1.5, read16: 3, write16: 3 },
@@ -54,7 +64,8 @@ interface Guest {
 }
 /** Transfers a second. */
 async function measure(guest: JSHandle<Guest>, device: string, { kind, block, depth }: Load): Promise<number> {
-  const command = `echo 3 > /proc/sys/vm/drop_caches; disk-load /dev/${device} ${kind} ${block} ${depth} ${DURATION}`
+  const duration = kind === 'fsync' ? FSYNC_DURATION : DURATION
+  const command = `echo 3 > /proc/sys/vm/drop_caches; disk-load /dev/${device} ${kind} ${block} ${depth} ${duration}`
   const said = await guest.evaluate((shell, command) => shell.run(command), command)
   const [, count, micros] = /did (\d+) in (\d+)/.exec(said) ?? []
   if (!micros) throw new Error(`${command}: ${said}`)
@@ -69,10 +80,10 @@ class Results {
     if (rates) rates.push(rate)
     else this.rates.set(key, [rate])
   }
-  row(what: string, ours: string, peer: string, block: number, target: Target): Row {
+  row(what: string, ours: string, peer: string, block: number, target?: Target): Row {
     const large = block === MIB
     const scale = (key: string) => this.rates.get(key)!.map(rate => (large ? (rate * block) / 1e6 : rate))
-    return row({ what, unit: large ? 'MB/s' : '/s', ours: scale(ours), peer: scale(peer), target })
+    return row({ what, unit: large ? 'MB/s' : '/s', ours: scale(ours), peer: scale(peer), ...(target && { target }) })
   }
 }
 
@@ -116,15 +127,22 @@ async function* disksAgainstIde(chromium: BenchBrowser): AsyncIterable<Row> {
         // What is read from IndexedDB is warm while it is in our memory, which lets go of it after a while.
         if (disk === 'vdc') await measure(ours, disk, { ...loads.bufread, depth: SIZE })
         await note(disk, load, () => measure(ours, disk, loads[load]))
+        if (disk === 'vdc' && load === 'bufwrite')
+          await note('indexeddb', load, () => page.evaluate(() => bench.rawStore('indexeddbInARow')))
       }
       if (load === 'read' || load === 'write') await note('ram0', load, () => measure(ours, 'ram0', loads[load]))
     }
-    for (const [disk, store] of [
-      ['vdb', 'opfs'],
-      ['vdc', 'indexeddb'],
-    ] as const) {
-      await note(disk, 'fsync', () => measure(ours, disk, loads.fsync))
-      await note(store, 'fsync', () => page.evaluate(store => bench.rawCommits(store), store))
+  }
+  for (const [disk, store] of lasting) {
+    await setTimeout(SETTLED)
+    for (let round = 1 - FSYNC_WARMUPS; round <= RUNS; round++) {
+      process.stderr.write(round < 1 ? `fsync, ${store}: warming up\n` : `fsync, ${store}: round ${round} of ${RUNS}\n`)
+      const rates = {
+        [disk]: await measure(ours, disk, loads.fsync),
+        [store]: await page.evaluate(store => bench.rawStore(store), store),
+        ...(store === 'opfs' && { vda: await measure(ours, 'vda', loads.fsync) }),
+      }
+      if (round > 0) for (const [who, rate] of Object.entries(rates)) results.add(`${who} fsync`, rate)
     }
   }
   for (const disk of Object.keys(disks) as Disk[])
@@ -139,10 +157,7 @@ async function* disksAgainstIde(chromium: BenchBrowser): AsyncIterable<Row> {
         target,
       )
     }
-  for (const [disk, store] of [
-    ['vdb', 'opfs'],
-    ['vdc', 'indexeddb'],
-  ] as const)
+  for (const [disk, store] of lasting)
     yield results.row(
       `${disks[disk]}: 4 KiB write + fsync, against the bare store`,
       `${disk} fsync`,
@@ -150,6 +165,14 @@ async function* disksAgainstIde(chromium: BenchBrowser): AsyncIterable<Row> {
       4096,
       { atLeast: 0.6 },
     )
+  yield results.row(
+    'IndexedDB: buffered sequential write and fsync, against the bare store',
+    ...(['vdc bufwrite', 'indexeddb bufwrite', MIB] as const),
+  )
+  yield results.row(
+    'memory: 4 KiB write + fsync, what the guest itself can do, against the bare OPFS',
+    ...(['vda fsync', 'opfs fsync', 4096] as const),
+  )
   for (const load of ['read', 'write'] as const)
     yield results.row(`memory: ${loads[load].what}, against brd`, `vda ${load}`, `ram0 ${load}`, MIB, { atLeast: 0.8 })
   await page.close()

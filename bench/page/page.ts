@@ -4,7 +4,7 @@ import { OurDisks, TheirDisk, type TheirDiskMachine } from './disk-guests.ts'
 import { idleDisk } from './idle-disk.ts'
 import { OurMachine } from './ours.ts'
 import { OurPair } from './pair.ts'
-import { rawCommits } from './raw-stores.ts'
+import { rawStore } from './raw-stores.ts'
 import { TheirMachine, type TheirOptions, type Wiring } from './theirs.ts'
 import { yields } from './yields.ts'
 
@@ -15,7 +15,7 @@ const bench = {
   ourDisks: (machine: unknown) => OurDisks.boot(machine),
   theirDisk: (machine: TheirDiskMachine) => TheirDisk.boot(machine),
   idleDisk,
-  rawCommits,
+  rawStore,
   yields,
 }
 export type Bench = typeof bench

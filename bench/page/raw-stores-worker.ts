@@ -1,7 +1,7 @@
 import type { SyncFile } from '../../worker/backends/opfs.ts'
 
-/** What the browser's own storage can do at best, without any disk of ours. */
-export type RawStore = 'opfs' | 'indexeddb'
+/** What the browser's own storage can do at best, without any disk of ours: commits of 4 KiB, or megabytes in a row. */
+export type RawWork = 'opfs' | 'indexeddb' | 'indexeddbInARow'
 
 const BLOCK = 4096
 /** Blocks that are there before, to be written over; and milliseconds. */
@@ -43,27 +43,47 @@ const settled = <T>(request: IDBRequest<T>) =>
     request.onerror = () => reject(request.error)
   })
 
-async function indexeddb() {
+/** Puts `count` blocks, from number `first` on, in one transaction. */
+type Write = (first: number, count: number, durability: 'strict' | 'relaxed') => Promise<void>
+
+async function inDatabase(work: (write: Write) => Promise<number>) {
   const open = indexedDB.open('raw', 1)
   open.onupgradeneeded = () => open.result.createObjectStore('blocks')
   const db = await settled(open)
-  const write = (blocks: readonly number[]) =>
-    new Promise<void>((resolve, reject) => {
-      const tx = db.transaction('blocks', 'readwrite', { durability: 'strict' })
-      for (const number of blocks) tx.objectStore('blocks').put(block(), number)
-      tx.oncomplete = () => resolve()
-      tx.onabort = () => reject(tx.error)
-      tx.commit()
-    })
   try {
-    await write(Array.from({ length: COUNT }, (_, i) => i))
-    return await rate(() => write([chance()]))
+    return await work((first, count, durability) => {
+      const tx = db.transaction('blocks', 'readwrite', { durability })
+      for (let i = 0; i < count; i++) tx.objectStore('blocks').put(block(), first + i)
+      tx.commit()
+      return new Promise((resolve, reject) => {
+        tx.oncomplete = () => resolve()
+        tx.onabort = () => reject(tx.error)
+      })
+    })
   } finally {
     db.close()
     await settled(indexedDB.deleteDatabase('raw'))
   }
 }
 
-addEventListener('message', async ({ data }: MessageEvent<RawStore>) => {
-  postMessage(await { opfs, indexeddb }[data]())
+const indexeddb = () =>
+  inDatabase(async write => {
+    await write(0, COUNT, 'strict')
+    return rate(() => write(chance(), 1, 'strict'))
+  })
+
+/** Megabytes (2^20) a second, over blocks that are there, a megabyte in each transaction and only the last one strict. */
+const indexeddbInARow = () =>
+  inDatabase(async write => {
+    const megabytes = 48
+    let started = 0
+    for (const _round of ['to be there', 'to be measured']) {
+      started = performance.now()
+      for (let i = 1; i <= megabytes; i++) await write((i - 1) * 256, 256, i < megabytes ? 'relaxed' : 'strict')
+    }
+    return (megabytes / (performance.now() - started)) * 1000
+  })
+
+addEventListener('message', async ({ data }: MessageEvent<RawWork>) => {
+  postMessage(await { opfs, indexeddb, indexeddbInARow }[data]())
 })
