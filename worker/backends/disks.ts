@@ -13,6 +13,7 @@ import {
 import type { ImageFile } from './image-file.ts'
 import { exportImage, importImage, type Progress } from './image-stream.ts'
 import { IndexedDbStore } from './indexeddb.ts'
+import { beginNewLog } from './new-log.ts'
 import { OpfsStore } from './opfs.ts'
 import { Overlay } from './overlay.ts'
 
@@ -48,12 +49,25 @@ export interface OpenOptions {
 const lockName = ({ id }: { id: string }) => `ringlet-disk:${id}`
 const databaseName = (id: string) => `ringlet-disk:${id}`
 
+/** Once in a worker it is looked whether disks were left open. */
+let looked: Promise<void> | undefined
+
 /** The disks kept in this browser. Every method fails with `BackendError`. */
 export class Disks {
   private constructor(private readonly catalogue: DiskCatalogue) {}
 
   static async open(): Promise<Disks> {
-    return new Disks(await DiskCatalogue.open())
+    const disks = new Disks(await DiskCatalogue.open())
+    await (looked ??= disks.afterCrash())
+    return disks
+  }
+
+  /** Deals with disks that were open when everything ended. */
+  private async afterCrash() {
+    const left = (await this.list()).filter(({ open, attached }) => open && !attached)
+    if (left.length === 0) return
+    await beginNewLog()
+    for (const { name } of left) await this.catalogue.change(name, { open: false })
   }
 
   async list(): Promise<DiskEntry[]> {
@@ -75,7 +89,7 @@ export class Disks {
     const release = readonly ? undefined : await this.lock(record)
     try {
       const store = await this.store(record, readonly)
-      if (!readonly) await this.catalogue.change(name, { ...(holder !== undefined && { holder }) })
+      if (!readonly) await this.catalogue.change(name, { open: true, ...(holder !== undefined && { holder }) })
       const size = Math.max(record.size, options.size ?? 0)
       const disk = new Overlay(store, base?.disk, {
         capacity: size,
@@ -87,7 +101,7 @@ export class Disks {
       disk.close = async () => {
         try {
           await close()
-          if (!readonly) await this.catalogue.change(name, { occupied: store.occupied })
+          if (!readonly) await this.catalogue.change(name, { open: false, occupied: store.occupied })
         } finally {
           release?.()
         }
