@@ -46,8 +46,9 @@ test('left alone they are written out after a second, and before more than a meg
   expect(write).toHaveBeenCalledTimes(1)
   for (let at = 0; at < 257; at++) behind.write(block(2), { at: at * BLOCK })
   expect(write).toHaveBeenCalledTimes(2)
-  behind.close()
+  behind.flush()
   expect(write).toHaveBeenCalledTimes(3)
+  behind.close()
 })
 
 test('what could not be written out is kept, read as written, and tried again by the next flush', () => {

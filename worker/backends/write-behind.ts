@@ -89,13 +89,10 @@ export class WriteBehind implements SyncFile {
     this.file.flush()
   }
 
+  /** What was not flushed is given up. */
   close() {
     clearTimeout(this.timer)
-    try {
-      this.writeOut()
-    } finally {
-      this.file.close()
-    }
+    this.file.close()
   }
 
   /** In the file's order, so that neighbours which were written in a row go together. What fails stays kept, as do all others then. */
