@@ -1,6 +1,7 @@
 import type { BootPlan } from '../src/boot/plan.ts'
 import type { ConsoleDevice } from '../src/devices/console.ts'
 import type { ConsoleInfo, MachineState } from './api.ts'
+import type { CdImage } from './cd-image.ts'
 import type { MachineDescription } from './description.ts'
 import { attach, type Surroundings } from './device-types.ts'
 import { EndWatch } from './end-watch.ts'
@@ -9,7 +10,7 @@ import { announce, type Place, place, TUNING } from './placement.ts'
 import { type PoweredOn, powerOn, type Slot } from './power-on.ts'
 import { Scheduler } from './scheduler.ts'
 import { TypeAhead } from './type-ahead.ts'
-import { Board, type BoardEvents, type CdImage, type Firmware, TripleFault } from './v86.ts'
+import { Board, type BoardEvents, type Firmware, TripleFault } from './v86.ts'
 
 const MIB = 1 << 20
 /** The CPU must be busy for so long, in milliseconds, before anybody suspects a panic. */

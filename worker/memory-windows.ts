@@ -41,3 +41,14 @@ export class MemoryWindows {
     return mapping && address - mapping.base < mapping.window.length ? mapping : undefined
   }
 }
+
+/** A window onto bytes that the guest cannot change, little-endian. */
+export const readOnly = (bytes: Uint8Array): Window => ({
+  length: bytes.length,
+  read(offset, size) {
+    let value = 0
+    for (let i = size; i--; ) value = value * 256 + (bytes[offset + i] ?? 0)
+    return value
+  },
+  write() {},
+})

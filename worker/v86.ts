@@ -2,8 +2,9 @@
 
 import type { BootPlan, SegmentRegister } from '../src/boot/plan.ts'
 import type { AddressSpaces, GuestMemory, InterruptLine, Window } from '../src/virtio/machine.ts'
+import { type CdImage, cdBuffer } from './cd-image.ts'
 import { SharedInterrupt } from './interrupt-lines.ts'
-import { MemoryWindows } from './memory-windows.ts'
+import { MemoryWindows, readOnly } from './memory-windows.ts'
 import type { Cpu, Emulator, PortEntry, V86Image } from './v86-internals.d.ts'
 
 /** v86's memory map is made of blocks this long. */
@@ -39,13 +40,6 @@ export interface BoardOptions {
   readonly cdrom?: CdImage | undefined
   /** Leaves v86 its own way of giving up the thread, for `runItself`. */
   readonly ownYield?: boolean
-}
-
-/** A CD, read-only. A read fails by throwing or rejecting. */
-export interface CdImage {
-  /** In bytes. */
-  readonly capacity: number
-  read(offset: number, target: Uint8Array): void | Promise<void>
 }
 
 /** A BIOS for i440FX boards, and one for the display. */
@@ -121,7 +115,7 @@ export class Board implements AddressSpaces {
       disable_mouse: true,
       disable_speaker: true,
       net_device: { type: 'none' as 'ne2k' },
-      ...(cdrom && { cdrom: cdBuffer(cdrom, events) as unknown as V86Image }),
+      ...(cdrom && { cdrom: cdBuffer(cdrom, error => events.unreadable?.(error)) as unknown as V86Image }),
     })
     await new Promise<void>(resolve => emulator.add_listener('emulator-loaded', () => resolve()))
     const { cpu } = (emulator as unknown as Emulator).v86
@@ -505,37 +499,6 @@ const undeliverable = (error: unknown) =>
   (error instanceof WebAssembly.RuntimeError && error.message.startsWith('unreachable')) ||
   error instanceof RangeError ||
   (error instanceof Error && error.name === 'InternalError')
-
-const readOnly = (bytes: Uint8Array): Window => ({
-  length: bytes.length,
-  read(offset, size) {
-    let value = 0
-    for (let i = size; i--; ) value = value * 256 + (bytes[offset + i] ?? 0)
-    return value
-  },
-  write() {},
-})
-
-/** What v86 wants of a disk image. Bytes always come later, so that no interrupt is raised inside an instruction. */
-function cdBuffer(image: CdImage, events: BoardEvents) {
-  return {
-    byteLength: image.capacity,
-    onload: undefined as ((event: object) => void) | undefined,
-    load() {
-      this.onload?.({})
-    },
-    async get(start: number, length: number, done: (bytes: Uint8Array) => void) {
-      const bytes = new Uint8Array(length)
-      try {
-        await image.read(start, bytes)
-        done(bytes)
-      } catch (error) {
-        events.unreadable?.(error)
-      }
-    },
-    set() {},
-  }
-}
 
 const once = (work: () => void) => {
   let done = false
