@@ -38,7 +38,8 @@ export class BenchBrowser {
     private readonly pages: Browser | BrowserContext,
     private readonly profile: string | undefined,
     private readonly server: Server,
-    private readonly url: string,
+    /** Of the site, with a slash at its end. */
+    readonly url: string,
     private readonly sent: { bytes: number },
   ) {}
 

@@ -2,15 +2,16 @@
 
 import { execFileSync } from 'node:child_process'
 import type { Page } from '@playwright/test'
+import { initrdWithIperf } from '../net/iperf.ts'
 import { HTTP_PORT, MB, makeInternet, PUBLIC, pattern, whyNot } from '../relay/internet.ts'
 import { RelayProcess } from '../relay/process.ts'
 import { boot, outputOf, run } from './machine.ts'
 import { type Elsewhere, expect, test } from './site.ts'
 
 /** The address of a machine with one card, plugged into this. */
-function machineWith(net: object, elsewhere: Elsewhere, site: string) {
+function machineWith(net: object, elsewhere: Elsewhere, site: string, initrd = `${site}guest/initramfs.cpio.zst`) {
   const devices = [{ type: 'console' }, { type: 'entropy' }, { type: 'net', ...net }]
-  const guest = { kernel: `${site}guest/bzImage`, initrd: `${site}guest/initramfs.cpio.zst`, cmdline: 'quiet' }
+  const guest = { kernel: `${site}guest/bzImage`, initrd, cmdline: 'quiet' }
   const document = JSON.stringify({ ...guest, memory: 128, devices })
   const url = elsewhere.on('/net.json', (_, response) =>
     response.writeHead(200, { 'Access-Control-Allow-Origin': '*' }).end(document),
@@ -136,4 +137,28 @@ test('two tabs without a server: addresses, names, ping, and a download from one
 
   await other.close()
   await until(page, '! ping -c 1 -W 1 right.lan', 10)
+})
+
+test('two tabs without a server: iperf3 from one to the other, and back', async ({
+  page,
+  context,
+  site,
+  elsewhere,
+}) => {
+  const archive = await initrdWithIperf().catch((error: Error) => error)
+  test.skip(archive instanceof Error, `${archive}`)
+  const initrd = elsewhere.on('/initrd-iperf3.cpio', (_, response) =>
+    response.writeHead(200, { 'Access-Control-Allow-Origin': '*' }).end(archive),
+  )
+  const other = await context.newPage()
+  const address = machineWith({ link: 'lan', segment: 'iperf3' }, elsewhere, site, initrd)
+  for (const tab of [page, other]) await boot(tab, address)
+  await obtainAddress(page, 'left')
+  await obtainAddress(other, 'right')
+  await outputOf(other, 'iperf3 -s -D')
+  for (const flags of ['', '-R']) {
+    const said = await outputOf(page, `iperf3 -c right.lan -n 20M ${flags}`)
+    expect(said).toMatch(/20\.\d MBytes .* sender/)
+    expect(said).toMatch(/ (19|20)\.\d MBytes .* receiver/)
+  }
 })

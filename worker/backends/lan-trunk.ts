@@ -13,6 +13,8 @@ const OBJECTION = 100
 const WINDOW = 16 << 20
 /** Bytes gathered before they are sent, though the guest still runs. */
 const BATCH = 1 << 20
+/** Bytes received before it is said that they were: a word about every batch would double the messages. */
+const RECEIPT = 1 << 20
 const REMEMBERED = 4096
 
 /** `seconds` and not a moment: every tab has a clock of its own. */
@@ -33,6 +35,8 @@ interface Peer {
   /** Sent, and not known to have arrived. */
   outstanding: number
   frames: [Uint8Array, Offload | undefined][]
+  /** Arrived from there, and not said so yet. */
+  unsaid: number
 }
 
 export class LanTrunk {
@@ -140,7 +144,11 @@ export class LanTrunk {
       this.socket?.receive(frame, offload)
     }
     const peer = this.others.get(from)
-    if (peer) this.say({ say: 'got', bytes: batch.bytes.length }, peer.channel)
+    if (!peer) return
+    peer.unsaid += batch.bytes.length
+    if (peer.unsaid < RECEIPT) return
+    this.say({ say: 'got', bytes: peer.unsaid }, peer.channel)
+    peer.unsaid = 0
   }
 
   // ---- the others ----
@@ -180,7 +188,7 @@ export class LanTrunk {
 
   private meet(id: string): Peer {
     let peer = this.others.get(id)
-    if (!peer) this.others.set(id, (peer = { channel: this.channel(id), outstanding: 0, frames: [] }))
+    if (!peer) this.others.set(id, (peer = { channel: this.channel(id), outstanding: 0, frames: [], unsaid: 0 }))
     return peer
   }
   private forget(id: string) {

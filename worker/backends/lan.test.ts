@@ -82,6 +82,27 @@ test('frames stay in order between tabs', async () => {
   expect(b.got.map(({ frame }) => frame.length)).toEqual(Array.from({ length: 1000 }, (_, i) => 100 + i))
 })
 
+test('a tab is sent what it keeps up with, however much; beyond 16 MiB on their way frames are lost, and counted', async () => {
+  const { a, b, lans } = await tabs()
+  b.backend.send(from(frameTo(A), B))
+  await until(() => a.got.length === 1)
+  const large = from(frameTo(B, 60_000), A)
+  for (let batch = 1; batch <= 10; batch++) {
+    for (let i = 0; i < 40; i++) a.backend.send(large)
+    await until(() => b.got.length === 40 * batch)
+  }
+  expect(lans[0].dropped).toBe(0)
+  for (let i = 0; i < 400; i++) a.backend.send(large)
+  const { dropped } = lans[0]
+  expect(dropped).toBeGreaterThan(100)
+  await until(() => b.got.length === 800 - dropped)
+  await until(() => {
+    const before = lans[0].dropped
+    a.backend.send(large)
+    return lans[0].dropped === before
+  })
+})
+
 test('a tab that closes is forgotten', async () => {
   const { b, lans } = await tabs()
   b.backend.close!()

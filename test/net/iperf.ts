@@ -4,11 +4,11 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { cpio } from '../../test/guest/cpio.ts'
 import { unpackInitrd } from '../../worker/initrd.ts'
+import { cpio } from '../guest/cpio.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const CACHE = join(root, '.cache/bench/iperf3')
+const CACHE = join(root, '.cache/iperf3')
 const PACKAGES = ['iperf3', 'libiperf0', 'libsctp1', 'libssl3', 'libc6']
 /** What the default guest does not have of them. */
 const FILES = ['usr/bin/iperf3', 'libiperf.so.0', 'libsctp.so.1', 'libcrypto.so.3', 'libm.so.6']
@@ -56,8 +56,6 @@ function download() {
     run('apt-get', '-qq', 'download', ...PACKAGES)
     for (const archive of readdirSync(CACHE).filter(name => name.endsWith('.deb'))) run('dpkg-deb', '-x', archive, '.')
   } catch (error) {
-    throw new Error(
-      `This benchmark needs Debian’s iperf3 for i386, and apt did not give it: ${(error as Error).message}`,
-    )
+    throw new Error(`The guests need Debian’s iperf3 for i386, and apt did not give it: ${(error as Error).message}`)
   }
 }
