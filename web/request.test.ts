@@ -102,13 +102,31 @@ test('a dropped description finds the files dropped with it', async () => {
 })
 
 test('a machine is from where its description is, or what an address puts in its place', async () => {
-  vi.spyOn(globalThis, 'fetch').mockImplementation(async () => new Response('{"kernel": "bzImage"}'))
+  const fetched = vi.spyOn(globalThis, 'fetch').mockImplementation(async () => new Response('{"kernel": "bzImage"}'))
   const originOf = async (query: string) => (await wishOf(new URLSearchParams(query), base))?.origin
   expect(await originOf('machine=mine.json')).toBe('https://ringlet.example')
   expect(await originOf('machine=mine.json&kernel=other&initrd=file:picked')).toBe('https://ringlet.example')
   expect(await originOf('machine=https://elsewhere.example/m.json')).toBe('https://elsewhere.example')
   expect(await originOf('machine=mine.json&kernel=https://elsewhere.example/k')).toBe('https://elsewhere.example')
   expect(await originOf('machine=mine.json&initrd=//elsewhere.example/i')).toBe('https://elsewhere.example')
+  fetched.mockImplementation(async () => new Response('{"kernel": "https://ringlet.example/k"}'))
+  expect(await originOf('machine=data:application/json,{}')).toBe('null')
   const dropped = await wishOfFiles(new File(['{"kernel": "file:vmlinuz"}'], 'mine.json'), [], base)
   expect(dropped.origin).toBe('a file')
+})
+
+test('what an address runs in place of what its description says is named; its size and transport are nothing of the kind', async () => {
+  vi.spyOn(globalThis, 'fetch').mockImplementation(async () => new Response('{"kernel": "bzImage"}'))
+  const changesOf = async (query: string) => (await wishOf(new URLSearchParams(query), base))?.changes
+  expect(await changesOf('machine=mine.json&memory=64&transport=pci')).toBeUndefined()
+  expect(await changesOf('machine=mine.json&cmdline=init=/bin/sh')).toBe(
+    'https://ringlet.example/some/path/mine.json with cmdline "init=/bin/sh"',
+  )
+  expect(await changesOf('machine=mine.json&cmdline=')).toMatch(/ with cmdline ""$/)
+  expect(await changesOf('machine=mine.json&kernel=/k&initrd=file:i')).toMatch(
+    / with kernel "https:\/\/ringlet.example\/k", initrd "file:i"$/,
+  )
+  expect(await changesOf('machine=mine.json&cdrom=a.iso')).toMatch(/ with cdrom "/)
+  expect(await changesOf('machine=mine.json&bios=b.bin')).toMatch(/ with bios "/)
+  expect(await changesOf('kernel=k&cmdline=init=/bin/sh')).toBeUndefined()
 })

@@ -1,5 +1,6 @@
 import { isBootable, isCd } from '../src/boot/recognise.ts'
 import {
+  changesOf,
   describeMachine,
   fromQuery,
   type MachineRequest,
@@ -22,6 +23,8 @@ export interface Wish {
   readonly files?: Readonly<Record<string, Blob>>
   /** Where it comes from, if not from this page alone: its disks are kept apart from those of others. */
   readonly origin?: string
+  /** What an address runs in place of what its description says. */
+  readonly changes?: string | undefined
 }
 
 /** What the form for one's own kernel holds. A source is a URL as typed, or a file. */
@@ -41,7 +44,7 @@ export async function wishOf(query: URLSearchParams, base: string): Promise<Wish
   const { document } = request
   const wish = {
     machine: await describeMachine(request),
-    ...(document && { origin: originOf(request, document, base) }),
+    ...(document && { origin: originOf(request, document, base), changes: changesOf(request) }),
   }
   return document
     ? wish
@@ -58,8 +61,9 @@ export async function wishOf(query: URLSearchParams, base: string): Promise<Wish
  * machine is from where its description is, unless what stands in for a part of it is from elsewhere.
  */
 function originOf({ overrides }: MachineRequest, document: string, base: string) {
-  const parts = [document, ...Object.values(overrides)].filter(part => typeof part === 'string')
-  const origins = parts.filter(part => /^https?:/.test(part)).map(url => new URL(url).origin)
+  const { kernel, initrd, bios, cdrom } = overrides
+  const parts = [document, kernel, initrd, bios, cdrom].filter(part => typeof part === 'string')
+  const origins = parts.filter(part => !part.startsWith('file:')).map(url => new URL(url).origin)
   return origins.find(origin => origin !== new URL(base).origin) ?? origins[0]!
 }
 

@@ -13,6 +13,8 @@ export interface BootRequest {
   readonly machine: MachineDescription
   /** Where the description comes from: its disks are kept apart from those of others. The page's own if absent. */
   readonly origin?: string
+  /** What a link runs in place of what the description says, in words: kept disks are opened for that only with a yes. */
+  readonly changes?: string | undefined
   /** Files that stand in for what the description names by `file:NAME`. */
   readonly files?: Readonly<Record<string, Blob>>
   /** Size of the terminal, in characters. */

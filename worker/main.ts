@@ -68,7 +68,14 @@ function bridge(name: string | undefined): ConsoleBridge {
   return made
 }
 
-async function boot({ machine: description, origin = location.origin, files = {}, columns, rows }: BootRequest) {
+async function boot({
+  machine: description,
+  origin = location.origin,
+  changes,
+  files = {},
+  columns,
+  rows,
+}: BootRequest) {
   await api.powerOff()
   const { signal } = (booting = new AbortController())
   const started = performance.now()
@@ -87,6 +94,7 @@ async function boot({ machine: description, origin = location.origin, files = {}
       disk: disk =>
         openDisk(disk, {
           origin,
+          changes,
           holder: description.name ?? 'a machine',
           file: openFile,
           ask,

@@ -102,6 +102,31 @@ test('a description from another origin opens your disk only with your yes', asy
   await expect(dialog(page)).toContainText(`this one is from ${new URL(other).origin}`)
 })
 
+test('a link that changes what a machine of the same origin runs opens its disks only with your yes', async ({
+  page,
+  site,
+}) => {
+  const address = await machineOf(page, site, 'changed', [{ type: 'block', disk: 'changed', size: 8 }])
+  await boot(page, address)
+  await outputOf(page, 'echo secret > /tmp/x; dd if=/tmp/x of=/dev/vda conv=fsync')
+  const link = `${address}&memory=96&cmdline=${encodeURIComponent('quiet marked')}`
+  await page.goto(link)
+  await expect(dialog(page)).toContainText('May this machine use your disk?')
+  await expect(dialog(page)).toContainText('the link that starts this one changes what it runs')
+  await expect(dialog(page)).toContainText('changed.json with cmdline "quiet marked"')
+  await page.keyboard.press('Enter')
+  await expect(page.getByRole('alert')).toContainText('only you can let it in')
+
+  await page.goto(link)
+  await dialog(page).getByRole('button', { name: 'Let this changed machine' }).click()
+  await atPrompt(page)
+  await page.locator('ringlet-terminal').click()
+  expect(await outputOf(page, 'grep -o marked /proc/cmdline; head -n 1 /dev/vda')).toBe('marked\nsecret')
+  // The yes is kept for this link, and nothing was asked of the machine as it is described.
+  await boot(page, link)
+  await boot(page, `${address}&memory=96`)
+})
+
 // Chromium remembers for a while how much room IndexedDB had, and does not see a smaller quota when it is set: that store is
 // filled up in worker/backends/faults.test.ts.
 test('a full quota stops the machine on opfs: with room made it goes on, given up the guest has an I/O error', async ({

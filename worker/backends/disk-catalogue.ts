@@ -20,7 +20,7 @@ export interface DiskRecord {
   readonly id: string
   /** Of the machine description it was made for; others must ask. */
   readonly origin: string
-  /** Further origins that were let in. */
+  /** Further origins that were let in, and links that change what a machine runs. */
   readonly allowed: readonly string[]
   readonly store: StoreKind
   /** In bytes. */

@@ -120,9 +120,33 @@ test('another origin is let in only by name', async () => {
   const theirs = { ...options, origin: 'https://theirs.example' }
   await expect(disks.attach(name, theirs)).rejects.toThrow(NotYoursError)
   await expect(disks.attach(name, { ...theirs, readonly: true })).rejects.toThrow(NotYoursError)
-  await disks.allow(name, theirs.origin)
+  await (await disks.attach(name, { ...theirs, letIn: true })).close()
   await (await disks.attach(name, theirs)).close()
   await expect(disks.attach(name, { ...options, origin: 'https://third.example' })).rejects.toThrow(NotYoursError)
+})
+
+test('a link that changes what a machine runs is let in only by a yes of its own, to a disk not made yet as well', async () => {
+  const disks = await Disks.open()
+  const name = fresh()
+  const plain = { store: 'indexeddb', size: BLOCK, origin: ORIGIN } as const
+  const linked = { ...plain, changes: `${ORIGIN}/m.json with cmdline "init=/bin/sh"` }
+  await expect(disks.attach(name, linked)).rejects.toThrow(NotYoursError)
+  expect((await disks.list()).some(entry => entry.name === name)).toBe(false)
+  await (await disks.attach(name, plain)).close()
+  await expect(disks.attach(name, linked)).rejects.toThrow(
+    'belongs to machines from https://ours.example, and the link that starts this one changes what it runs: ' +
+      'https://ours.example/m.json with cmdline "init=/bin/sh": only you can let it in',
+  )
+  await (await disks.attach(name, { ...linked, letIn: true })).close()
+  await (await disks.attach(name, linked)).close()
+  await (await disks.attach(name, plain)).close()
+  await expect(disks.attach(name, { ...linked, changes: `${linked.changes}2` })).rejects.toThrow(NotYoursError)
+  // An origin that was let in is not let in with changes.
+  const theirs = { ...plain, origin: 'https://theirs.example' }
+  await (await disks.attach(name, { ...theirs, letIn: true })).close()
+  await expect(
+    disks.attach(name, { ...theirs, changes: 'https://theirs.example/m.json with kernel "k"' }),
+  ).rejects.toThrow('and this one is from https://theirs.example, and the link')
 })
 
 test('a disk whose files are gone is refused, until it is reset', async () => {
@@ -150,7 +174,7 @@ test('the disks on OPFS outlive the catalogue: their records are found beside th
   const disk = await disks.attach(name, options)
   await disk.write(BLOCK, bytes(9))
   await disk.close()
-  await disks.allow(name, 'https://friend.example')
+  await (await disks.attach(name, { ...options, origin: 'https://friend.example', letIn: true })).close()
   const known = (await disks.list()).filter(entry => entry.name === name)
   // The browser found its databases damaged, and began anew.
   vi.stubGlobal('indexedDB', new IDBFactory())

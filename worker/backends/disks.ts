@@ -36,6 +36,10 @@ export class AttachedError extends BackendError {
 export interface OpenOptions {
   /** Of the machine description that names it. */
   readonly origin: string
+  /** What a link runs in place of what the description says: a disk is opened for that only once it was let in. */
+  readonly changes?: string | undefined
+  /** The user has said yes: from now on who asks is let in. */
+  readonly letIn?: boolean
   /** In bytes: of a new disk, or what it is to grow to. */
   readonly size?: number
   readonly store?: StoreKind
@@ -78,13 +82,14 @@ export class Disks {
 
   /** Opens a disk, or makes it if there is none of that name. Until it is closed, no other tab can write to it. */
   async attach(name: string, options: OpenOptions): Promise<Overlay> {
-    const { origin, base, readonly = false, holder, serial } = options
+    const { origin, changes, base, readonly = false, holder, serial } = options
     const known = await this.catalogue.get(name)
+    const owner = known?.origin ?? origin
+    const who = changes ?? origin
+    const trusted = who === owner || known?.allowed.includes(who)
+    if (!trusted && !options.letIn) throw new NotYoursError(notYours(name, owner, options))
     const record = known ?? (await this.create(name, options))
-    if (record.origin !== origin && !record.allowed.includes(origin))
-      throw new NotYoursError(
-        `the disk "${name}" belongs to machines from ${record.origin}, and this one is from ${origin}: only you can let it in`,
-      )
+    if (!trusted) await this.catalogue.change(name, { allowed: [...record.allowed, who] })
     if (base?.id !== record.base?.id) throw new BackendError(changedBase(record, base))
     const release = readonly ? undefined : await this.lock(record)
     try {
@@ -111,12 +116,6 @@ export class Disks {
       release?.()
       throw error
     }
-  }
-
-  /** Lets machines from a further origin use a disk. */
-  async allow(name: string, origin: string) {
-    const record = await this.catalogue.need(name)
-    await this.catalogue.change(name, { allowed: [...record.allowed, origin] })
   }
 
   /** Makes a disk out of an image: raw, raw.gz, raw.zst or qcow2. */
@@ -245,6 +244,12 @@ export class Disks {
         .catch(reject)
     })
   }
+}
+
+function notYours(name: string, owner: string, { origin, changes }: OpenOptions) {
+  const stranger = owner === origin ? '' : `, and this one is from ${origin}`
+  const changed = changes && `, and the link that starts this one changes what it runs: ${changes}`
+  return `the disk "${name}" belongs to machines from ${owner}${stranger}${changed ?? ''}: only you can let it in`
 }
 
 function changedBase({ name, base }: DiskRecord, now: BaseImage | undefined) {

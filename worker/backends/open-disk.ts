@@ -24,6 +24,8 @@ export interface DiskDescription {
 export interface DiskSurroundings {
   /** Of the machine description. */
   readonly origin: string
+  /** What a link runs in place of what the description says, in words. */
+  readonly changes?: string | undefined
   /** What the user calls the machine, for other tabs to be told. */
   readonly holder: string
   /** A file of the user's, by its name. */
@@ -48,6 +50,8 @@ export async function openDisk(description: DiskDescription, around: DiskSurroun
   const disks = await Disks.open()
   const options = {
     origin: around.origin,
+    changes: around.changes,
+    letIn: false,
     holder: around.holder,
     size: bytes,
     readonly: description.readonly ?? false,
@@ -73,10 +77,13 @@ export async function openDisk(description: DiskDescription, around: DiskSurroun
         const yes = await around.ask(
           'May this machine use your disk?',
           `${message[0]!.toUpperCase()}${message.slice(1)}.`,
-          ['Do not open it', `Let machines from ${around.origin} read and write "${disk}"`],
+          [
+            'Do not open it',
+            `Let ${around.changes ? 'this changed machine' : `machines from ${around.origin}`} read and write "${disk}"`,
+          ],
         )
         if (yes !== 1) throw error
-        await disks.allow(disk, around.origin)
+        options.letIn = true
       } else if (error instanceof AttachedError) {
         const choice = await around.ask('This disk is in use', `${message[0]!.toUpperCase()}${message.slice(1)}.`, [
           'Do not start',

@@ -43,6 +43,16 @@ export function fromQuery(query: URLSearchParams, base: string, fallback: string
   return { overrides, ...(document !== null && { document }) }
 }
 
+/** What a machine runs. Its size and its transports are not among them: the guest stays the one that was described. */
+const runs = ['kernel', 'initrd', 'cmdline', 'bios', 'cdrom'] as const
+
+/** What a query puts in place of what the document runs, in words; undefined where it leaves that alone. */
+export function changesOf({ document, overrides }: MachineRequest): string | undefined {
+  if (document === undefined) return undefined
+  const changes = runs.filter(name => name in overrides).map(name => `${name} ${JSON.stringify(overrides[name])}`)
+  return changes.length > 0 ? `${document} with ${changes.join(', ')}` : undefined
+}
+
 type Options = Omit<LoadOptions, 'what' | 'progress'>
 
 /** Fails with `LoadError` or `DescriptionError`. */
