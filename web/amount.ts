@@ -11,5 +11,15 @@ export function bytes(count: number) {
   return `${value < 9.95 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`
 }
 
+const factors: Readonly<Record<string, number>> = { k: 1, m: 2, g: 3, t: 4 }
+
+/** What people write for a number of bytes: `512 MiB`, `1.5 GB`, `2G`, where units without a B are powers of 1024, as elsewhere on disks. */
+export function bytesOf(text: string): number | undefined {
+  const [, number, unit, kind] = /^\s*(\d+(?:[.,]\d+)?)\s*([kmgt])(b|ib|)\s*$/i.exec(text) ?? []
+  if (!number || !unit) return undefined
+  const base = kind?.toLowerCase() === 'b' ? 1000 : 1024
+  return Number(number.replace(',', '.')) * base ** factors[unit.toLowerCase()]!
+}
+
 export const milliseconds = (count: number) =>
   count < 1000 ? `${Math.round(count)} ms` : `${(count / 1000).toFixed(2)} s`

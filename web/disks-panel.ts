@@ -1,18 +1,22 @@
 import * as Comlink from 'comlink'
 import { css, html, LitElement, nothing } from 'lit'
-import { customElement, state } from 'lit/decorators.js'
+import { customElement, property, state } from 'lit/decorators.js'
 import type { DiskEntry } from '../worker/backends/disks.ts'
 import type { DisksApi } from '../worker/disks.ts'
-import { bytes } from './amount.ts'
+import { bytes, bytesOf } from './amount.ts'
 import { ask } from './ask.ts'
 import { controls } from './controls.ts'
 import { facts } from './facts.ts'
+import type { Session } from './session.ts'
 
 type SaveDialog = (options: { suggestedName: string }) => Promise<FileSystemFileHandle>
+
+const MIB = 2 ** 20
 
 /** The disks kept in this browser: what each takes up, and what can be done with it. */
 @customElement('disks-panel')
 export class DisksPanel extends LitElement {
+  @property({ attribute: false }) session!: Session
   @state() private disks: readonly DiskEntry[] = []
   @state() private said = ''
   @state() private busy = false
@@ -106,6 +110,23 @@ export class DisksPanel extends LitElement {
     if (to && to !== name) void this.#do(api => api.rename(name, to))
   }
 
+  #grow({ name, size, attached }: DiskEntry) {
+    const text = prompt(
+      `How large shall “${name}” be? It has ${bytes(size)}, and a disk never shrinks. Say a number and MB, GB, MiB or GiB.`,
+      `${Math.ceil((size * 2) / MIB)} MiB`,
+    )
+    if (!text) return
+    const wanted = bytesOf(text)
+    // Whole pages, which is what file systems use.
+    const to = wanted === undefined ? undefined : Math.ceil(wanted / 4096) * 4096
+    void this.#do(async api => {
+      if (to === undefined) throw new Error(`“${text}” is no size: say a number and its unit, as in 512 MiB or 2 GB.`)
+      if (to <= size)
+        throw new Error(`“${name}” has ${bytes(size)} already, and a disk never shrinks: say more than that.`)
+      await (attached ? this.session.growDisk(name, to) : api.grow(name, to))
+    })
+  }
+
   async #sure(title: string, detail: string, yes: string, work: (api: Comlink.Remote<DisksApi>) => Promise<unknown>) {
     if ((await ask(title, detail, ['Cancel', yes])) === 1) await this.#do(work)
   }
@@ -120,12 +141,13 @@ export class DisksPanel extends LitElement {
           base ? html` over <span title=${base.url}>${new URL(base.url).pathname}</span>` : nothing
         }.
         ${origin === location.origin ? nothing : html`Belongs to machines from ${origin}.`}
-        ${attached ? 'In use by a machine: switch that off to change or save it.' : nothing}
+        ${attached ? 'In use by a machine: switch that off to save or change it. It can grow as it runs.' : nothing}
       </p>
       <div class="buttons">
         <button class="button" ?disabled=${off} @click=${() => this.#export(name, false)}>Save .img</button>
         <button class="button" ?disabled=${off} @click=${() => this.#export(name, true)}>Save .img.zst</button>
         <button class="button" ?disabled=${off} @click=${() => this.#rename(name)}>Rename</button>
+        <button class="button" ?disabled=${this.busy} @click=${() => this.#grow(disk)}>Grow</button>
         <button class="button" ?disabled=${off} @click=${() =>
           this.#sure(
             `Reset “${name}”?`,

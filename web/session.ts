@@ -154,6 +154,12 @@ export class Session extends EventTarget {
     this.#set('empty')
   }
 
+  /** Makes a kept disk of this machine so many bytes. Fails with an Error fit to be shown. */
+  async growDisk(name: string, size: number) {
+    if (!this.#api) throw new Error('no machine runs here: look again')
+    await this.#api.growDisk(name, size)
+  }
+
   /** How the network cards fare; empty where there is no machine. */
   async networks(): Promise<readonly NicStatus[]> {
     return (await this.#api?.networks().catch(() => [])) ?? []

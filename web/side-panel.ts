@@ -29,7 +29,7 @@ const panels: readonly { readonly id: string; readonly label: string; render(sho
     label: 'Network',
     render: ({ session }) => html`<network-panel .session=${session}></network-panel>`,
   },
-  { id: 'disks', label: 'Disks', render: () => html`<disks-panel></disks-panel>` },
+  { id: 'disks', label: 'Disks', render: ({ session }) => html`<disks-panel .session=${session}></disks-panel>` },
   { id: 'keys', label: 'Keys', render: ({ terminal }) => html`<keys-panel .terminal=${terminal}></keys-panel>` },
 ]
 

@@ -87,6 +87,8 @@ export interface MachineApi {
   resume(): void
   /** Starts the same machine again from the beginning, with what was already downloaded. */
   reset(): Promise<void>
+  /** Makes a kept disk of this machine larger, in bytes; the guest is told at once. */
+  growDisk(name: string, size: number): Promise<void>
   /** How each network card fares, in the order of the description. */
   networks(): readonly NicStatus[]
   /** Puts a card's plug in or pulls it: the guest sees its link go up or down. By its place in `networks`. */

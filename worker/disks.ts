@@ -27,6 +27,7 @@ const api = {
   reset: async (name: string) => (await disks).reset(name),
   remove: async (name: string) => (await disks).remove(name),
   rename: async (name: string, to: string) => (await disks).rename(name, to),
+  grow: async (name: string, size: number) => (await disks).grow(name, size),
   import: async (name: string, file: File, origin: string, store: StoreKind | undefined, progress: Progress) =>
     (await disks).import(name, pickedFile(file), origin, store, progress),
   /** Writes the disk into a file the user chose; without one into a file of the browser's, which is returned. */

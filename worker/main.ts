@@ -2,6 +2,7 @@
 
 import * as Comlink from 'comlink'
 import wasmUrl from 'v86/build/v86.wasm?url'
+import type { BlockBackend } from '../src/devices/block-backend.ts'
 import type { BootRequest, MachineApi, MachineEvent } from './api.ts'
 import { openDisk } from './backends/open-disk.ts'
 import { prepareBoot } from './boot.ts'
@@ -21,6 +22,8 @@ wasm.catch(() => {}) // told to whoever boots
 let machine: Machine | undefined
 let events: MessagePort | undefined
 let booting: AbortController | undefined
+/** The kept disks of this machine, by name. */
+const kept = new Map<string, BlockBackend>()
 /** By name; the terminal without a name has the first console, and the serial port with it. */
 const bridges = new Map<string | undefined, ConsoleBridge>()
 /** Of each terminal the last, which may have come before there was a machine. */
@@ -91,8 +94,8 @@ async function boot({
       wasm: module,
       columns,
       rows,
-      disk: disk =>
-        openDisk(disk, {
+      async disk(disk) {
+        const opened = await openDisk(disk, {
           origin,
           changes,
           holder: description.name ?? 'a machine',
@@ -104,7 +107,10 @@ async function boot({
             machine?.release('storage full')
             return choice === 0 ? 'retry' : 'give up'
           },
-        }),
+        })
+        if (disk.disk !== undefined) kept.set(disk.disk, opened)
+        return opened
+      },
       events: {
         state(state, detail) {
           tell({ type: 'state', state, ...(detail !== undefined && { detail }) })
@@ -163,6 +169,12 @@ const api: MachineApi = {
     inputLost.clear()
     await machine.reset()
   },
+  async growDisk(name, size) {
+    const disk = kept.get(name)
+    if (!disk) throw new Error(`another tab has the disk "${name}": make it larger there, or switch that machine off`)
+    if (!disk.grow) throw new Error(`this machine has the disk "${name}" read-only: make it larger where it is written`)
+    await disk.grow(size)
+  },
   networks: () => machine?.nics.flatMap(({ status }) => status ?? []) ?? [],
   plugNetwork(card, plugged) {
     machine?.nics[card]?.setPlugged(plugged)
@@ -176,6 +188,7 @@ const api: MachineApi = {
     booting?.abort(new Error('The machine was switched off while it was loading.'))
     const held = machine
     machine = undefined
+    kept.clear()
     inputLost.clear()
     await held?.powerOff()
   },

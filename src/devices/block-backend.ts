@@ -34,6 +34,8 @@ export interface BlockBackend {
   readonly blockSize?: number
   /** At most 20 bytes of ASCII, for GET_ID. */
   readonly serial?: string
+  /** Makes it so many bytes, whole sectors; the new ones read as zeroes. It never shrinks. Fails with `BackendError`. */
+  grow?(capacity: number): void | Promise<void>
   /** Set by the device; a backend that grows calls it. */
   onResize?: () => void
   /** Lets go of handles and connections. Nothing is called after it. */

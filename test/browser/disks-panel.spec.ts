@@ -122,3 +122,53 @@ test('disks are copied in from every format, saved, renamed, reset and deleted; 
   const digest = await crypto.subtle.digest('SHA-256', written.subarray(0, 100_000))
   expect(Buffer.from(digest).toString('hex')).toBe(sum)
 })
+
+test('a disk grows under its running machine, which sees it at once, and stays so; and while nobody has it', async ({
+  page,
+  site,
+}) => {
+  const machine = {
+    ...{ name: 'Grower', memory: 64, kernel: `${site}guest/bzImage`, initrd: `${site}guest/initramfs.cpio.zst` },
+    cmdline: 'quiet',
+    devices: [{ type: 'block', size: 8, disk: 'growing' }, { type: 'console' }, { type: 'entropy' }],
+  }
+  await page.route('**/machines/grower.json', route => route.fulfill({ json: machine }))
+  const sectors = () => outputOf(page, 'cat /sys/block/vda/size')
+  const grow = async (to: string) => {
+    answer(page, to)
+    await row(page, 'growing').getByRole('button', { name: 'Grow' }).click()
+  }
+  await openPanel(page, site, 'machines/grower.json')
+  expect(await sectors()).toBe('16384')
+  await outputOf(page, 'mkfs.ext4 -q /dev/vda && mkdir -p /mnt && mount /dev/vda /mnt && echo kept > /mnt/kept && sync')
+  await grow('24 MiB')
+  await expect(row(page, 'growing')).toContainText('25 MB')
+  await page.locator('ringlet-terminal').click()
+  await expect.poll(sectors).toBe('49152')
+  // The new room reads as zeroes, and can be written to its last byte.
+  const tail = 'dd if=/dev/vda bs=1M skip=8 status=none | tr -d "\\0" | wc -c'
+  expect(await outputOf(page, tail)).toBe('0')
+  await outputOf(page, 'echo -n end | dd of=/dev/vda bs=1 seek=$((24*1048576-3)) conv=fsync status=none')
+  expect(await outputOf(page, tail)).toBe('3')
+
+  await grow('24 MiB')
+  await expect(status(page)).toContainText('“growing” has 25 MB already, and a disk never shrinks: say more than that.')
+  await grow('much')
+  await expect(status(page)).toContainText('“much” is no size')
+  await grow('3 TiB')
+  await expect(status(page)).toContainText('2 TiB at the most')
+
+  await page.getByRole('button', { name: 'Power off' }).click()
+  await page.getByRole('button', { name: 'Look again' }).click()
+  await expect(row(page, 'growing')).not.toContainText('In use')
+  await grow('0,03 GiB')
+  await expect(row(page, 'growing')).toContainText('32 MB')
+  await openPanel(page, site, 'machines/grower.json')
+  expect(await sectors()).toBe(String(Math.ceil((0.03 * 2 ** 30) / 4096) * 8))
+  expect(
+    await outputOf(
+      page,
+      'mkdir -p /mnt && mount /dev/vda /mnt && cat /mnt/kept; tail -c +$((24*1048576-2)) /dev/vda | head -c 3',
+    ),
+  ).toBe('kept\nend')
+})

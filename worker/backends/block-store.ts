@@ -3,6 +3,9 @@ import { BackendError } from '../../src/virtio/machine.ts'
 /** What a store keeps, and an overlay decides by: 4 KiB, a guest's page and its file system's block. */
 export const BLOCK = 4096
 
+/** The largest disk there can be, in bytes: as large as a description may make one. */
+export const LARGEST = 2 ** 41
+
 /** What a store knows of a block without asking anybody. */
 export const BlockState = { ABSENT: 0, ZERO: 1, DATA: 2 } as const
 

@@ -149,6 +149,35 @@ test('a link that changes what a machine runs is let in only by a yes of its own
   ).rejects.toThrow('and this one is from https://theirs.example, and the link')
 })
 
+test.each(['opfs', 'indexeddb'] as const)(
+  '%s: a disk grows, attached or not, over an image too, and stays so',
+  async store => {
+    const disks = await Disks.open()
+    const name = fresh()
+    const options = { origin: ORIGIN, store, base: base('sha256:one', 1) }
+    const disk = await disks.attach(name, options)
+    let told = 0
+    disk.onResize = () => told++
+    await disk.grow(6 * BLOCK)
+    expect([disk.capacity, told]).toEqual([6 * BLOCK, 1])
+    await disk.write(5 * BLOCK, bytes(9))
+    await expect(disk.grow(BLOCK)).rejects.toThrow(/never shrinks/)
+    await expect(disks.grow(name, 8 * BLOCK)).rejects.toThrow(AttachedError)
+    await disk.close()
+    await new Promise(resolve => setTimeout(resolve))
+    await expect(disks.grow(name, 5 * BLOCK)).rejects.toThrow(`a disk never shrinks: it has ${6 * BLOCK} bytes`)
+    await expect(disks.grow(name, 2 ** 42)).rejects.toThrow(/2 TiB at the most/)
+    await expect(disks.grow(name, 8 * BLOCK + 1)).rejects.toThrow(/whole sectors/)
+    await disks.grow(name, 8 * BLOCK)
+    const again = await disks.attach(name, options)
+    expect(again.capacity).toBe(8 * BLOCK)
+    const found = bytes(7, 8)
+    await again.read(0, found)
+    expect(Array.from({ length: 8 }, (_, block) => found[block * BLOCK])).toEqual([1, 1, 1, 1, 0, 9, 0, 0])
+    await again.close()
+  },
+)
+
 test('a disk whose files are gone is refused, until it is reset', async () => {
   const disks = await Disks.open()
   const name = fresh()

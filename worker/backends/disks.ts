@@ -1,7 +1,7 @@
 import { deleteDB } from 'idb'
 import type { BlockBackend } from '../../src/devices/block-backend.ts'
 import { BackendError } from '../../src/virtio/machine.ts'
-import { BLOCK, type BlockStore, storageError } from './block-store.ts'
+import { type BlockStore, storageError } from './block-store.ts'
 import {
   type BaseImage,
   DiskCatalogue,
@@ -15,7 +15,7 @@ import { exportImage, importImage, type Progress } from './image-stream.ts'
 import { IndexedDbStore } from './indexeddb.ts'
 import { beginNewLog } from './new-log.ts'
 import { OpfsStore } from './opfs.ts'
-import { Overlay } from './overlay.ts'
+import { checkGrowth, Overlay } from './overlay.ts'
 
 export type { BaseImage, DiskRecord, StoreKind }
 
@@ -115,6 +115,18 @@ export class Disks {
     } catch (error) {
       release?.()
       throw error
+    }
+  }
+
+  /** Makes a disk larger that nobody has attached: so many bytes, of which the new ones are zeroes. */
+  async grow(name: string, size: number) {
+    const record = await this.catalogue.need(name)
+    const release = await this.lock(record)
+    try {
+      checkGrowth(record.size, size)
+      await this.catalogue.change(name, { size })
+    } finally {
+      release()
     }
   }
 
@@ -278,6 +290,3 @@ async function needFiles(folder: FileSystemDirectoryHandle, { id, name }: DiskRe
     )
   }
 }
-
-/** The largest disk whose every block can be numbered, in bytes. */
-export const LARGEST = 2 ** 32 * BLOCK

@@ -1,6 +1,6 @@
 import type { BlockBackend } from '../../src/devices/block-backend.ts'
 import { BackendError } from '../../src/virtio/machine.ts'
-import { BLOCK, BlockState, type BlockStore } from './block-store.ts'
+import { BLOCK, BlockState, type BlockStore, LARGEST } from './block-store.ts'
 
 const { ABSENT, ZERO, DATA } = BlockState
 
@@ -43,8 +43,7 @@ export class Overlay implements BlockBackend {
   }
 
   async grow(capacity: number) {
-    if (capacity < this.size || capacity % 512 !== 0)
-      throw new BackendError(`a disk of ${this.size} bytes cannot become ${capacity} bytes`)
+    checkGrowth(this.size, capacity)
     await this.options.onGrow?.(capacity)
     this.size = capacity
     this.onResize?.()
@@ -202,6 +201,13 @@ export class Overlay implements BlockBackend {
   private lastBlockBefore(end: number) {
     return end === this.size ? Math.ceil(end / BLOCK) : Math.floor(end / BLOCK)
   }
+}
+
+/** Both in bytes. Fails with `BackendError`. */
+export function checkGrowth(from: number, to: number) {
+  if (to > LARGEST) throw new BackendError(`a disk can have ${LARGEST / 2 ** 40} TiB at the most`)
+  if (!(to >= from)) throw new BackendError(`a disk never shrinks: it has ${from} bytes, and ${to} would be less`)
+  if (to % 512 !== 0) throw new BackendError(`a disk is whole sectors of 512 bytes, not ${to} bytes`)
 }
 
 type Part = () => void | Promise<void>
