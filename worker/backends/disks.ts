@@ -66,11 +66,11 @@ export class Disks {
     return disks
   }
 
-  /** Deals with disks that were open when everything ended. */
+  /** Deals with disks that were open when everything ended. Those on OPFS would not suffer from what may happen to databases. */
   private async afterCrash() {
-    const left = (await this.list()).filter(({ open, attached }) => open && !attached)
-    if (left.length === 0) return
-    await beginNewLog()
+    const all = await this.list()
+    const left = all.filter(({ open, attached }) => open && !attached)
+    if (left.length > 0 && all.some(({ store }) => store === 'indexeddb')) await beginNewLog()
     for (const { name } of left) await this.catalogue.change(name, { open: false })
   }
 
