@@ -14,7 +14,8 @@ export class PackedDriverRing<T> extends RequestRing<T> {
   free: number
   private readonly ids: number[]
   private added = 0
-  private told = 0
+  /** Descriptors added since it was last asked whether to kick: a count, as two laps on the position is the same. */
+  private untold = 0
   private taken = 0
   private readonly laps: number
 
@@ -55,6 +56,7 @@ export class PackedDriverRing<T> extends RequestRing<T> {
       this.describe(this.slot(position), buffers[i]!, id, more | (position < this.size ? AVAIL : USED))
     }
     this.added = (this.added + buffers.length) % this.laps
+    this.untold += buffers.length
     this.free -= buffers.length
     return { id, descriptors }
   }
@@ -82,13 +84,13 @@ export class PackedDriverRing<T> extends RequestRing<T> {
   // ---- suppression, §2.8.14 ----
 
   needsKick(): boolean {
-    const before = this.told
-    this.told = this.added
+    const { untold } = this
+    this.untold = 0
     const { desc, flags } = new EventSuppression(this.view, this.placement.device)
     if (flags !== DESC) return flags !== DISABLE
     const event = (desc & 0x7fff) + (desc & 0x8000 ? 0 : this.size)
-    const passed = (this.added - before + this.laps) % this.laps
-    return (event - before + this.laps) % this.laps < passed
+    const ago = this.added - event
+    return (ago > 0 ? ago : ago + this.laps) <= untold
   }
 
   protected askForNext() {

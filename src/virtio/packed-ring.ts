@@ -32,10 +32,11 @@ export const packedSizes = (size: number) => ({
  * 1, from there on 0, so that one number says both.
  */
 export class PackedRing extends Ring {
-  /** The next descriptor to take, to mark used, and where the driver was last shown to be. */
+  /** The next descriptor to take, and to mark used. */
   next = 0
   usedIndex = 0
-  published = 0
+  /** Marked used since the driver was last told: a count, as a driver that polls may be more than two laps ahead of that. */
+  untold = 0
   /** What the device area says now: a position, or -1 for "notify always". */
   private asked = -1
   private readonly laps = 2 * this.size
@@ -138,19 +139,21 @@ export class PackedRing extends Ring {
     words[at + 3] = id | (((usedIndex < size ? AVAIL | USED : 0) | (written > 0 ? WRITE : 0)) << 16)
     const next = usedIndex + slots
     this.usedIndex = next < laps ? next : next - laps
+    this.untold += slots
   }
 
   publish(): boolean {
-    const { usedIndex, published, memory, features, size, laps } = this
-    const used = (usedIndex - published + laps) % laps
-    if (used === 0) return false
-    this.published = usedIndex
+    const { usedIndex, untold, memory, features, size, laps } = this
+    if (untold === 0) return false
+    this.untold = 0
     memory.stored(this.desc, DESCRIPTOR * size)
     const suppression = memory.words[this.driver >>> 2]!
     const flags = (suppression >>> 16) & 3
     if (flags !== DESC || !features.eventIndex) return flags !== DISABLE
     const event = (suppression & 0x7fff) + (suppression & 0x8000 ? 0 : size)
-    return (event - published + laps) % laps < used
+    // How many descriptors ago the event was: the one marked last was one ago.
+    const ago = usedIndex - event
+    return (ago > 0 ? ago : ago + laps) <= untold
   }
 }
 

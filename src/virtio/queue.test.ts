@@ -105,3 +105,19 @@ test('§2.7.9: with IN_ORDER a chain that waits for its turn keeps what it says'
   chains[0]!.complete()
   expect([0, 1, 2, 3, 4].map(used)).toEqual([0, 1, 2, 3, 4])
 })
+
+test('§2.8.21: a driver that polls and comes round twice while completions are held is interrupted at their end', () => {
+  const { memory, queue, describe } = bench({ packed: true, eventIndex: true })
+  let interrupts = 0
+  Object.assign(queue, { owner: { memory, used: () => interrupts++, guard: () => {} } })
+  memory.view.setUint16(DRIVER, 5 | 0x8000, true) // an interrupt for descriptor 5 of the first lap
+  memory.view.setUint16(DRIVER + 2, 2, true)
+  const release = queue.hold()
+  for (let i = 0; i < 2 * SIZE; i++) {
+    const lap = i < SIZE ? AVAIL : 0x8000
+    describe(DESC + 16 * (i % SIZE), BUFFERS, 16, WRITE | lap, i % SIZE)
+    queue.pop()!.complete()
+  }
+  release()
+  expect(interrupts).toBe(1)
+})
