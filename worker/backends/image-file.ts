@@ -55,7 +55,7 @@ export function imageFormat(file: ImageFile): ImageFormat {
 export async function* readImage(file: ImageFile): AsyncGenerator<ImagePiece, number> {
   const format = imageFormat(file)
   if (format === 'qcow2') {
-    const image = openQcow2(file)
+    const image = await openQcow2(file)
     yield* image.pieces()
     return image.size
   }

@@ -1,5 +1,8 @@
-import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { randomFillSync } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { Zstd } from '@hpcc-js/wasm-zstd'
@@ -22,11 +25,14 @@ for (const [from, length] of [
 
 const fixture = (name: string) =>
   gunzipSync(readFileSync(new URL(`../../test/disk/qcow2/${name}.qcow2.gz`, import.meta.url)))
+/** Its first frame of zstd, and what is behind it, is noise. */
+const damaged = (bytes: Buffer) => bytes.fill(0xa5, bytes.indexOf(Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd)) + 8)
 const fileOf = (name: string, bytes: Uint8Array): ImageFile => ({
   name,
   size: bytes.length,
   read: (from, to) => new Uint8Array(bytes.slice(from, to)),
 })
+const qemuImg = spawnSync('qemu-img', ['--version']).status === 0
 const zstd = async (bytes: Uint8Array) => (await Zstd.load()).compress(bytes)
 
 async function imported(file: ImageFile) {
@@ -56,6 +62,7 @@ describe('an image becomes a disk', () => {
     ],
     ['qcow2', () => fixture('plain')],
     ['qcow2, compressed', () => fixture('compressed')],
+    ['qcow2, compressed by zstd', () => fixture('zstd')],
   ])('%s', async (_, make) => {
     const { store, disk } = await imported(fileOf('image', await make()))
     expect(disk.capacity).toBe(IMAGE.length)
@@ -63,6 +70,30 @@ describe('an image becomes a disk', () => {
     // Blocks of zeroes take no room: there are 2 at the start, 2 in the middle, and the one of the last sector.
     expect(store.occupied).toBe(5 * BLOCK)
   })
+
+  test.runIf(qemuImg).each(['zlib', 'zstd'])(
+    'qcow2 as qemu-img compresses it by %s, clusters of every size',
+    async type => {
+      const folder = mkdtempSync(join(tmpdir(), 'ringlet-qcow2-'))
+      try {
+        // What compresses well, a little and not at all, so that frames end anywhere in a sector.
+        const image = new Uint8Array(3 * 2 ** 20)
+        for (let i = 0; i < 2 ** 20; i++) image[i] = (i * i) >> 9
+        randomFillSync(image, 2 ** 20, 2 ** 19)
+        for (let i = 2 ** 21; i < image.length; i++) image[i] = Math.random() * 5
+        const [raw, packed] = [join(folder, 'raw'), join(folder, 'qcow2')]
+        writeFileSync(raw, image)
+        for (const size of [4096, 65536, 2 ** 21]) {
+          const options = `compression_type=${type},cluster_size=${size}`
+          execFileSync('qemu-img', ['convert', '-c', '-O', 'qcow2', '-o', options, raw, packed])
+          const { disk } = await imported(fileOf('image', readFileSync(packed)))
+          expect(same(contents(disk), image), `clusters of ${size}`).toBe(true)
+        }
+      } finally {
+        rmSync(folder, { recursive: true })
+      }
+    },
+  )
 
   test('bytes after the last whole sector are kept, and a sector is made of them', async () => {
     const { disk } = await imported(fileOf('odd.img', IMAGE.subarray(0, 700)))
@@ -76,7 +107,8 @@ describe('an image becomes a disk', () => {
     ['a zstd file cut short', async () => (await zstd(IMAGE)).subarray(0, 300), /damaged or cut short/],
     ['a qcow2 file cut short', () => fixture('plain').subarray(0, 14000), /cut short/],
     ['a qcow2 that is a difference', () => fixture('backed'), /difference to another image: .*qemu-img convert/],
-    ['a qcow2 compressed by zstd', () => fixture('zstd'), /compressed by zstd: .*qemu-img convert/],
+    ['a qcow2 compressed by zstd and damaged', () => damaged(fixture('zstd')), /damaged|cut short/],
+    ['a qcow2 compressed otherwise', () => fixture('zstd').fill(7, 104, 105), /in a way .*qemu-img convert/],
     ['a qcow2 of an unknown version', () => fixture('plain').fill(9, 7, 8), /version 9/],
   ])('%s is refused, with what to do', async (_, make, message) => {
     const failure = await imported(fileOf('image', await make())).catch(error => error)
