@@ -75,7 +75,8 @@ export async function makeInternet(names: Readonly<Record<string, readonly strin
     const script = fileURLToPath(new URL('internet-server.ts', import.meta.url))
     const args = ['netns', 'exec', namespace, process.execPath, '--import', 'tsx', script, JSON.stringify(names)]
     server = spawn('ip', args, { stdio: ['ignore', 'pipe', 'inherit'] })
-    await once(server.stdout!, 'data')
+    const failed = once(server, 'exit').then(([code]) => Promise.reject(new Error(`its servers stopped with ${code}`)))
+    await Promise.race([once(server.stdout!, 'data'), failed])
   } catch (error) {
     await close()
     throw error
