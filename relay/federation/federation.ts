@@ -11,7 +11,7 @@ import { ETHERNET_HEADER, isGroupMac, readEthernet } from '../../src/net/etherne
 import { type Counts, countOne } from '../metrics.ts'
 import type { Room, Uplink } from '../room.ts'
 import type { Federation } from '../server.ts'
-import { CLAIM_LIFE, type Claim, Leases, nodeSubject, RENEW_EVERY } from './leases.ts'
+import { CLAIM_LIFE, type Claim, Leases, nodeSubject, RENEW_EVERY, readClaim, readKey } from './leases.ts'
 
 /** NATS cannot be used as it is; the message says what is needed. */
 export class FederationError extends Error {
@@ -285,8 +285,7 @@ class NatsRoom implements Uplink {
 
   /** Whether a claim of this room is still needed. */
   wants(key: string) {
-    const [, kind, word = ''] = key.split('.')
-    const number = Number.parseInt(word, 16)
+    const { kind, number } = readKey(key)!
     return kind === 'mac' ? this.#held.has(number) : this.room.services.addresses.at(number) !== undefined
   }
 
@@ -297,13 +296,18 @@ class NatsRoom implements Uplink {
     if (this.#closed) return entries.stop()
     this.#stopWatching = () => entries.stop()
     for await (const entry of entries) {
-      const [, kind, word = ''] = entry.key.split('.')
-      const number = Number.parseInt(word, 16)
+      const { kind, number } = readKey(entry.key) ?? {}
+      if (number === undefined) continue
       if (entry.operation !== 'PUT') {
         if (kind === 'ip') this.#unmirror(number)
         continue
       }
-      const claim = entry.json<Claim>()
+      const claim = readClaim(entry.value)
+      if (!claim || (kind === 'ip' && number === this.room.services.settings.ip)) {
+        countOne(this.nats.counts.refused, 'nats')
+        this.nats.log.warn({ reason: 'nats', key: entry.key }, 'a claim that no relay makes was refused')
+        continue
+      }
       if (claim.node === this.nats.node) continue
       if (kind === 'ip') this.#mirror(number, claim)
       else if (this.#held.has(number)) this.#lose(number, claim)

@@ -3,12 +3,31 @@
 import { type KV, Kvm } from '@nats-io/kv'
 import { type NatsConnection, NoRespondersError, RequestError } from '@nats-io/transport-node'
 import type { Logger } from 'pino'
+import * as v from 'valibot'
 
-export interface Claim {
-  /** Id of the relay that made it. */
-  readonly node: string
-  readonly mac: string
-  readonly name?: string
+const claim = v.object({
+  /** Id of the relay that made it; becomes a word of a subject. */
+  node: v.pipe(v.string(), v.regex(/^\w{1,63}$/)),
+  mac: v.pipe(v.string(), v.regex(/^[\da-f]{12}$/)),
+  name: v.optional(v.pipe(v.string(), v.regex(/^[a-z\d-]{1,63}$/))),
+})
+export type Claim = Readonly<v.InferOutput<typeof claim>>
+
+/** A value of the bucket; nothing where no relay could have written it. */
+export function readClaim(value: Uint8Array): Claim | undefined {
+  try {
+    const read = v.safeParse(claim, JSON.parse(new TextDecoder().decode(value)))
+    return read.success ? read.output : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Of a key: whose claim it is, and for what. Nothing where it is none. */
+export function readKey(key: string) {
+  const [, room, kind, word = ''] = /^([\w-]+)\.(ip|mac)\.([\da-f]+)$/.exec(key) ?? []
+  if (word.length !== (kind === 'ip' ? 8 : 12)) return undefined
+  return { room: room!, kind: kind as 'ip' | 'mac', number: Number.parseInt(word, 16) }
 }
 
 export interface Held {
@@ -119,8 +138,8 @@ export class Leases {
       try {
         const entry = await kv.get(key)
         if (entry?.operation === 'PUT') {
-          const other = entry.json<Claim>()
-          const ours = other.node === this.node || held.mayTake(other) || !(await this.#isAlive(other.node))
+          const other = readClaim(entry.value)
+          const ours = !other || other.node === this.node || held.mayTake(other) || !(await this.#isAlive(other.node))
           if (!ours) {
             held.lost(other)
             return false

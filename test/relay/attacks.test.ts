@@ -95,6 +95,17 @@ describe('getting in', () => {
     await unharmed(bystander, friend)
   })
 
+  test('behind a proxy: more connections than one address may have, whatever address a client adds itself', async () => {
+    const relay = await testRelay({ maxPerAddress: 1, trustProxy: true })
+    const from = (forwarded: string) => relay.connect({ headers: { 'x-forwarded-for': forwarded } })
+    const bystander = await from('192.0.2.1')
+    await from('192.0.2.2')
+    const second = await from('192.0.2.1, 192.0.2.2')
+    expect((await second.whenClosed()).code).toBe(1013)
+    expect(refusals(relay)).toEqual(['address'])
+    await bystander.dhcp()
+  })
+
   test('more clients than the relay takes', async () => {
     const relay = await testRelay({ maxClients: 2 })
     const bystander = await relay.connect()

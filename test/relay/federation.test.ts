@@ -193,6 +193,30 @@ describe.skipIf(reason)(`relays joined by NATS${reason ? ` (skipped: ${reason})`
     await other.close()
   })
 
+  test('claims that no relay makes are refused, and those of relays are followed as before', async () => {
+    const nats = await natsServer()
+    const [east, west] = [await joined(nats), await joined(nats)]
+    const b = await west.connect(lab)
+    await b.dhcp()
+    const { Kvm } = await import('@nats-io/kv')
+    const intruder = await connectNats({ servers: nats.url })
+    const bucket = await new Kvm(intruder).open('l2-leases')
+    await bucket.put('lab.ip.0a000263', 'no JSON')
+    await bucket.put('lab.ip.0a000264', JSON.stringify({ node: '>', mac: 'x', name: 'a b' }))
+    await bucket.put('lab.ip.0a000201', JSON.stringify({ node: 'other', mac: '0200deadbeef' }))
+    await until(() => west.counts.refused.get('nats') === 3, 'three refusals')
+    const a = (await east.connect(lab)).serve()
+    await a.dhcp('web')
+    await b.ping(a.end)
+    await b.ping()
+    const answer = async () => {
+      b.send(dnsFrame(b.end, 'web.lan'))
+      return b.next(readDnsReply)
+    }
+    await expect.poll(answer).toMatchObject({ rcode: 'NOERROR' })
+    await intruder.close()
+  })
+
   test('a start without NATS is a start alone, and one without JetStream is refused with what is needed', async () => {
     const bare = await natsServer(false)
     await expect(joined(bare)).rejects.toThrow('nats-server --jetstream')

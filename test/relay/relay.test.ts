@@ -64,6 +64,30 @@ describe('a room', () => {
     await b.ping(a.end)
   })
 
+  test('a token’s limits come before the relay’s, and only one that says so lets its bearer out', async () => {
+    const key = await createKey()
+    const out: Uint8Array[] = []
+    const outside = {
+      open: () => ({ send: (frame: Uint8Array) => void out.push(frame), close() {} }),
+      resolve: async () => ({ rcode: 3 }),
+    }
+    const relay = await testRelay({}, { key: publicHalf(key), outside })
+    const as = async (grant: Parameters<typeof mintToken>[1]) => {
+      const guest = await relay.connect({ query: `?token=${await mintToken(key, grant, 60)}` })
+      await guest.dhcp()
+      return guest
+    }
+    const [held, free] = [await as({}), await as({ egress: true })]
+    for (const guest of [held, free]) guest.send(pingFrame(guest.end, { mac: GATEWAY.mac, ip: 0x01010101 }))
+    await held.next(frame => icmpIn(frame)?.code === 13, 'a refusal')
+    await free.settle()
+    expect(out).toHaveLength(1)
+
+    const slow = await as({ framesPerSecond: 10 })
+    for (let i = 0; i < 200; i++) slow.send(pingFrame(slow.end, GATEWAY))
+    await expect.poll(() => relay.counts.refused.get('rate') ?? 0).toBeGreaterThan(100)
+  })
+
   test('with the same MAC address by its token, a newer connection replaces the older one', async () => {
     const key = await createKey()
     const relay = await testRelay({}, { key: publicHalf(key) })
@@ -99,6 +123,14 @@ describe('running it', () => {
     expect(metrics).toMatch(/^ringlet_relay_clients 1$/m)
     expect(metrics).toMatch(/^ringlet_relay_frames_received_total 2$/m)
     expect(metrics).toMatch(/^ringlet_relay_frames_sent_total 2$/m)
+    expect(metrics).toMatch(/^ringlet_relay_federated 0$/m)
+
+    guest.ws.send('a text')
+    await guest.ping()
+    await expect(relay.connect({ origin: 'https://evil.example' })).rejects.toMatchObject({ status: 403 })
+    const later = await (await http(relay, '/metrics')).text()
+    expect(later).toMatch(/^ringlet_relay_frames_refused_total\{reason="text"\} 1$/m)
+    expect(later).toMatch(/^ringlet_relay_connections_rejected_total\{reason="origin"\} 1$/m)
   })
 
   test('a drain is announced, lets nobody in, and sends everybody away', async () => {
