@@ -61,6 +61,24 @@ describe('load', () => {
     await load({ url: `${base}/gzipped`, size: body.length }, { what, progress })
     expect(progress.mock.calls[0]).toEqual([0, body.length])
   })
+  it('has no false total for long where another origin compresses, and hides that it does', async () => {
+    const hidden = async () => {
+      const stream = new Blob([body]).stream().pipeThrough(new TransformStream())
+      const response = new Response(stream, { headers: { 'Content-Length': '100' } })
+      return Object.defineProperty(response, 'type', { value: 'cors' })
+    }
+    const fetched = vi.spyOn(globalThis, 'fetch').mockImplementation(hidden)
+    try {
+      const progress = vi.fn()
+      await load({ url: `${base}/kernel` }, { what, progress })
+      expect(progress.mock.lastCall).toEqual([body.length, undefined])
+      expect(progress.mock.calls.every(([done, total]) => total === undefined || done <= total)).toBe(true)
+      await load({ url: `${base}/kernel`, size: body.length }, { what, progress })
+      expect(progress.mock.lastCall).toEqual([body.length, body.length])
+    } finally {
+      fetched.mockRestore()
+    }
+  })
   it('reads files, dropped or named', async () => {
     expect(Buffer.compare(await load(new Blob([body]), { what }), body)).toBe(0)
     const openFile = async (url: string) => (url === 'file:vmlinuz' ? new Blob([body]) : undefined)

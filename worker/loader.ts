@@ -68,7 +68,7 @@ async function loadUrl(source: FileSource, options: LoadOptions): Promise<Uint8A
   // A compressed transfer's length says nothing about ours; across origins its header may be hidden, too.
   const encoded = response.headers.has('Content-Encoding')
   const length = encoded ? null : response.headers.get('Content-Length')
-  const expected = length === null ? source.size : Number(length)
+  const expected = source.size ?? (length === null ? undefined : Number(length))
   const bytes = await collect(response.body, expected, source.url, options)
   if (length !== null && bytes.length < Number(length) && response.type !== 'cors')
     throw new LoadError(
