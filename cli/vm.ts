@@ -1,7 +1,7 @@
 /** `npm run -s vm`: the page's machine in a terminal. */
 
 import { parseArgs } from 'node:util'
-import type { MachineState } from '../worker/api.ts'
+import type { ConsoleInfo, MachineState } from '../worker/api.ts'
 import { type Transport, transports } from '../worker/description.ts'
 import { type Machine, SERIAL } from '../worker/machine.ts'
 import { buildMachine, type NodeMachineOptions } from './node-machine.ts'
@@ -147,17 +147,18 @@ async function interact(options: Options) {
   const { stdin, stdout } = process
   const size = () => ({ columns: stdout.columns ?? 80, rows: stdout.rows ?? 25 })
   let write: ((bytes: Uint8Array) => void) | undefined
+  let first: ConsoleInfo | undefined
   try {
     await run(
       options,
       size(),
       (console, bytes) => {
-        if (console === SERIAL || console.name === 'console') write?.(bytes)
+        if (console === SERIAL || console === first) write?.(bytes)
       },
       ({ machine }) =>
         new Promise((_, reject) => {
           write = paced(machine, stdout)
-          const console = machine.consoles[0]!
+          const console = (first = machine.consoles[0]!)
           stdout.on('resize', () => machine.resize(console, size().columns, size().rows))
           if (stdin.isTTY) stdin.setRawMode(true)
           const keys = escaping(() => {

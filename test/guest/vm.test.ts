@@ -42,6 +42,22 @@ test('what is typed before the guest is there reaches its shell', async () => {
   expect({ status, apples: /^42 apples\r$/m.test(stdout.toString()) }).toEqual({ status: 0, apples: true })
 })
 
+test('the first console is the terminal, whatever its ports are called', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'ringlet-vm-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const machine = join(folder, 'machine.json')
+  const file = (name: string) => join(root, 'public/guest', name)
+  const ports = [{ name: 'main', console: true }, { name: 'other' }]
+  const devices = [{ type: 'console', ports }, { type: 'entropy' }]
+  const cmdline = 'quiet'
+  await writeFile(
+    machine,
+    JSON.stringify({ kernel: file('bzImage'), initrd: file('initramfs.cpio.zst'), cmdline, devices }),
+  )
+  const { status, stdout } = await vmWith('echo $((6 * 7)) apples; poweroff -f\n', ['--machine', machine])
+  expect({ status, apples: /^42 apples\r$/m.test(stdout.toString()) }).toEqual({ status: 0, apples: true })
+})
+
 test('a timeout is exit status 124, with a sentence', async () => {
   const { status, stdout, stderr } = await vm('--timeout', '1', '--exec', 'true')
   expect({ status, stdout: stdout.toString() }).toEqual({ status: 124, stdout: '' })
