@@ -52,7 +52,7 @@ if (options['power'])
   try {
     supply = PowerSupply.make()
   } catch (error) {
-    const why = (error as Error).message.split('\n')[0]
+    const why = (error as Error).message.trim().replace(/\.?\s*\n\s*/g, ': ')
     process.stdout.write(
       `SKIPPED: power cannot be cut on this computer: ${why}. It takes root, loop devices, python3.\n`,
     )
