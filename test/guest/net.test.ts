@@ -1,5 +1,6 @@
 /** Real guests on the links they can be plugged into. */
 
+import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { boot, type Guest } from './boot.ts'
 
@@ -28,4 +29,23 @@ test('a guest on a LAN gets an address and pings; it sees its plug pulled, and p
   nic!.setPlugged(true)
   await until(guest, 'ip link show eth0 | grep -q LOWER_UP')
   expect(await say(guest, 'ping -c 3 10.0.2.1')).toContain('3 packets received')
+})
+
+test('a guest with two cards is on two LANs: addresses, pings and plugs of each are its own', {
+  timeout: 4 * MINUTES,
+}, async () => {
+  const machine = fileURLToPath(new URL('../../public/machines/network.json', import.meta.url))
+  const guest = await boot({ machine, exec: true, net: 'lan:second' })
+  const [first, second] = guest.machine.nics
+  await say(guest, 'ip link set eth1 up && udhcpc -i eth1 -n -q -t 10 2>&1')
+  await until(guest, 'ip addr show eth0 | grep -q "inet 10.0.2."')
+  for (const [card, { status }] of [first!, second!].entries())
+    expect(await say(guest, `cat /sys/class/net/eth${card}/address`)).toBe(`${status!.mac}\n`)
+  for (const card of ['eth0', 'eth1']) await say(guest, `ping -c 1 -I ${card} 10.0.2.1`)
+  first!.setPlugged(false)
+  await until(guest, 'ip link show eth0 | grep -q NO-CARRIER')
+  const sent = second!.status!.counters.txPackets
+  await say(guest, 'ping -c 1 -I eth1 10.0.2.1')
+  expect(second!.status!.counters.txPackets).toBeGreaterThan(sent)
+  expect((await guest.exec('ping -c 1 -W 1 -I eth0 10.0.2.1')).status).not.toBe(0)
 })

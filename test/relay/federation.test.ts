@@ -1,7 +1,9 @@
+import { Kvm } from '@nats-io/kv'
 import { connect as connectNats } from '@nats-io/transport-node'
 import { describe, expect, test } from 'vitest'
 import { createKey, mintToken, publicHalf } from '../../relay/access.ts'
 import { joinNats } from '../../relay/federation/federation.ts'
+import { Leases } from '../../relay/federation/leases.ts'
 import { Counts } from '../../relay/metrics.ts'
 import type { Options } from '../../relay/options.ts'
 import { DHCP } from '../../src/net/dhcp.ts'
@@ -183,7 +185,6 @@ describe.skipIf(reason)(`relays joined by NATS${reason ? ` (skipped: ${reason})`
     const nats = await natsServer()
     const east = await joined(nats)
     // What is left of a relay that is no more: its claim, and nobody who answers for it.
-    const { Kvm } = await import('@nats-io/kv')
     const other = await connectNats({ servers: nats.url })
     const bucket = await new Kvm(other).open('l2-leases')
     const guest = await east.connect(lab)
@@ -193,12 +194,30 @@ describe.skipIf(reason)(`relays joined by NATS${reason ? ` (skipped: ${reason})`
     await other.close()
   })
 
+  test('a claim is renewed while it is needed, made again where it lapsed, and given back afterwards', async () => {
+    const nats = await natsServer()
+    const connection = closeLater(await connectNats({ servers: nats.url }))
+    const leases = new Leases(connection, 'l2', 'east', keepingLog().log)
+    await leases.open()
+    const key = 'lab.ip.0a000205'
+    const claim = { node: 'east', mac: '020000000001' }
+    expect(await leases.claim({ key, claim, mayTake: () => false, lost() {} })).toBe(true)
+    const bucket = await new Kvm(connection).open('l2-leases')
+    const { revision } = (await bucket.get(key))!
+    await leases.renew(() => true)
+    expect((await bucket.get(key))!.revision).toBeGreaterThan(revision)
+    await bucket.purge(key)
+    await leases.renew(() => true)
+    expect(await bucket.get(key)).toMatchObject({ operation: 'PUT' })
+    await leases.renew(() => false)
+    await expect.poll(async () => (await bucket.get(key))?.operation).toBe('DEL')
+  })
+
   test('claims that no relay makes are refused, and those of relays are followed as before', async () => {
     const nats = await natsServer()
     const [east, west] = [await joined(nats), await joined(nats)]
     const b = await west.connect(lab)
     await b.dhcp()
-    const { Kvm } = await import('@nats-io/kv')
     const intruder = await connectNats({ servers: nats.url })
     const bucket = await new Kvm(intruder).open('l2-leases')
     await bucket.put('lab.ip.0a000263', 'no JSON')
