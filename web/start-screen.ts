@@ -286,7 +286,8 @@ export class StartScreen extends LitElement {
         <own-kernel></own-kernel>
       </main>
       <footer>
-        32-bit x86, one processor. Close the tab and the machine is gone; its address boots it again.
+        32-bit x86, one processor. Close the tab and the machine is gone; its address boots it again, with the disks
+        that are kept here.
       </footer>
     `
   }

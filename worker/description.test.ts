@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { jsonSchema, schemaFile } from '../cli/schema.ts'
 import { describeMachine, fromQuery } from './description/request.ts'
@@ -97,14 +97,16 @@ describe('a machine description', () => {
   it('has its JSON Schema published (npx tsx cli/schema.ts writes it)', () => {
     expect(readFileSync(schemaFile, 'utf8')).toBe(jsonSchema())
   })
-  it('is what the ready-made machines have', () => {
-    const file = new URL('../public/machines/default.json', import.meta.url)
-    const { name, kernel } = parseDescription(
-      JSON.parse(readFileSync(file, 'utf8')),
-      'https://host/sub/machines/default.json',
-    )
-    expect(name).toBeTruthy()
-    expect(kernel?.url).toBe('https://host/sub/guest/bzImage')
+  it('is what the ready-made machines have, whose list says how much is downloaded', () => {
+    const machines = new URL('../public/machines/', import.meta.url)
+    const read = (name: string) => JSON.parse(readFileSync(new URL(name, machines), 'utf8'))
+    for (const { machine, download } of read('index.json').machines) {
+      const { name, kernel, initrd } = parseDescription(read(machine), machines.href)
+      expect(name).toBeTruthy()
+      const size = statSync(new URL(kernel!.url)).size + statSync(new URL(initrd!.url)).size
+      // As far as the page shows it: in tenths of a megabyte.
+      expect((download / 1e6).toFixed(1)).toBe((size / 1e6).toFixed(1))
+    }
   })
 })
 

@@ -56,6 +56,16 @@ test('a disk that is attached in one tab is offered read-only to a second, which
   expect(await outputOf(third, 'cat /sys/block/vda/ro; head -n 1 /dev/vda')).toBe('0\nwritten by the first')
 })
 
+test('the ready-made machine with a disk finds after a reload what was written to it', async ({ page, site }) => {
+  await page.goto(site)
+  await page.getByRole('button', { name: 'Boot Linux with a disk that lasts' }).click()
+  await atPrompt(page)
+  await page.locator('ringlet-terminal').click()
+  await outputOf(page, 'mkfs.ext4 -q /dev/vda && mount /dev/vda /mnt && echo lasting > /mnt/note && sync')
+  await boot(page, page.url())
+  expect(await outputOf(page, 'mount /dev/vda /mnt && cat /mnt/note')).toBe('lasting')
+})
+
 /** A description that another origin serves, with the kernel of the site. */
 function stranger(elsewhere: Elsewhere, site: string, disk: string) {
   const machine = {
