@@ -152,7 +152,8 @@ test('two tabs without a server: iperf3 from one to the other, and back', async 
   elsewhere,
 }) => {
   const archive = await initrdWithIperf().catch((error: Error) => error)
-  test.skip(archive instanceof Error, `${archive}`)
+  if (archive instanceof Error) console.warn(`iperf3 between two tabs is NOT tested: ${archive.message}`)
+  test.skip(archive instanceof Error, 'there is no iperf3 for the guests')
   const initrd = elsewhere.on('/initrd-iperf3.cpio', (_, response) =>
     response.writeHead(200, { 'Access-Control-Allow-Origin': '*' }).end(archive),
   )
