@@ -138,7 +138,10 @@ export class Machine {
           return terminals() ?? { columns, rows }
         },
         console: device => {
-          const typeAhead = new TypeAhead(bytes => device.input(0, bytes))
+          const first = index === this.consoles[0]!.device
+          const typeAhead = new TypeAhead(bytes =>
+            first && this.shellOnSerial ? this.typeSerial(bytes) : device.input(0, bytes),
+          )
           this.terminals.set(index, { columns, rows, ...terminals(), device, typeAhead, open: [], heard: false })
         },
         disk: this.options.disk,
@@ -285,8 +288,17 @@ export class Machine {
       if (console.port === 0) return there?.typeAhead.input(bytes) ?? bytes.length
       return there?.device.input(console.port, bytes) ?? bytes.length
     }
+    return this.typeSerial(bytes)
+  }
+
+  private typeSerial(bytes: Uint8Array) {
     this.board?.serial(bytes)
     return 0
+  }
+
+  /** A kernel gives its shell the last console it is told of. */
+  private get shellOnSerial() {
+    return /.*\bconsole=(\w+)/.exec(this.cmdline)?.[1]?.startsWith('ttyS') ?? false
   }
 
   /** In characters. */

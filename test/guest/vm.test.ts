@@ -58,6 +58,17 @@ test('the first console is the terminal, whatever its ports are called', async (
   expect({ status, apples: /^42 apples\r$/m.test(stdout.toString()) }).toEqual({ status: 0, apples: true })
 })
 
+test('with console=ttyS0 the shell is on the serial port, and is typed at there', async () => {
+  const { status, stdout } = await vmWith('echo $((6 * 7)) apples on $(tty); poweroff -f\n', [
+    '--cmdline',
+    'console=ttyS0',
+  ])
+  expect({ status, apples: /^42 apples on \/dev\/ttyS0\r$/m.test(stdout.toString()) }).toEqual({
+    status: 0,
+    apples: true,
+  })
+})
+
 test('a timeout is exit status 124, with a sentence', async () => {
   const { status, stdout, stderr } = await vm('--timeout', '1', '--exec', 'true')
   expect({ status, stdout: stdout.toString() }).toEqual({ status: 124, stdout: '' })
