@@ -57,6 +57,13 @@ test('the terminal takes UTF-8, pastes, a flood of output, and an interruption i
     expect(await outputOf(page, "cat /tmp/pasted; printf '\\033[?2004l'")).toBe('^[[200~one two^[[201~')
   })
 
+  await test.step('the shell after an exit has the size of the terminal, too', async () => {
+    const size = await outputOf(page, 'stty size')
+    await type(page, 'exit')
+    await expect.poll(() => screen(page, 4)).toMatch(/'help' for a list of built-in commands\.\s+.*# ?$/)
+    expect(await outputOf(page, 'stty size')).toBe(size)
+  })
+
   await test.step('10 MB of output arrive whole, and the shell goes on', async () => {
     const line = '0123456789'.repeat(64)
     const lines = 16_384
