@@ -80,10 +80,14 @@ export class Scheduler {
   }
 }
 
-/** A function that has `work` called soon, after whatever else is waiting: Node has one, browsers are given a message. */
+/** A function that has `work` called soon, after whatever else is waiting. A message comes later than a task, but everywhere. */
 function deferrer(work: () => void): () => void {
-  const { setImmediate } = globalThis as { setImmediate?: (work: () => void) => void }
+  const { setImmediate, scheduler } = globalThis as {
+    setImmediate?: (work: () => void) => void
+    scheduler?: { postTask?(work: () => void): Promise<void> }
+  }
   if (setImmediate) return () => setImmediate(work)
+  if (scheduler?.postTask) return () => void scheduler.postTask!(work)
   const { port1, port2 } = new MessageChannel()
   port1.onmessage = work
   return () => port2.postMessage(0)

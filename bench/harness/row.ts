@@ -34,7 +34,8 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
-const spread = (values: readonly number[]) => (Math.max(...values) - Math.min(...values)) / median(values)
+/** Of the median; values that are all the same have none. */
+const spread = (values: readonly number[]) => (Math.max(...values) - Math.min(...values)) / (median(values) || 1)
 
 export interface Comparison {
   readonly what: string
