@@ -113,3 +113,18 @@ test('a CPU that is woken during its slice, once it has asked for a sleep, does 
   expect(slices).toBe(2)
   scheduler.hold('test')
 })
+
+test('a sleeping CPU runs as soon as what woke it is done, but others get their turn before it does so again', async () => {
+  const { scheduler, slices } = cpu(60_000)
+  await setTimeout(2)
+  scheduler.wake()
+  expect(slices()).toBe(1)
+  await Promise.resolve()
+  expect(slices()).toBe(2)
+  scheduler.wake()
+  for (let i = 0; i < 10; i++) await Promise.resolve()
+  expect(slices()).toBe(2)
+  await setImmediate()
+  expect(slices()).toBe(3)
+  scheduler.hold('test')
+})

@@ -6,6 +6,8 @@ export class Scheduler {
   private due: (() => void)[] = []
   private timer: ReturnType<typeof setTimeout> | undefined
   private woken = false
+  /** The last turn came by the queue: the next may begin without it once, and nobody else waits for ever. */
+  private eager = false
 
   /**
    * `slice` runs the CPU for about a millisecond and answers for how many it wants to sleep, 0 for none.
@@ -15,7 +17,10 @@ export class Scheduler {
     private readonly slice: () => number,
     private readonly failed: (error: unknown) => void,
   ) {
-    this.defer = deferrer(() => this.tick())
+    this.defer = deferrer(() => {
+      this.eager = true
+      this.tick()
+    })
     this.holds.add('stopped')
   }
 
@@ -40,7 +45,10 @@ export class Scheduler {
     if (this.timer === undefined) return
     clearTimeout(this.timer)
     this.timer = undefined
-    this.queue()
+    if (!this.eager) return this.queue()
+    this.eager = false
+    this.queued = true
+    queueMicrotask(() => this.tick()) // as soon as whoever woke it is done
   }
 
   /** Has `work` done just before the CPU runs next, which will be soon: what comes until then is dealt with together. */
