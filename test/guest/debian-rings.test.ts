@@ -58,7 +58,7 @@ test(
     const numbers = devices.flatMap(({ type }, index) => (type === 'console' ? [index] : []))
     // A port is there some time after its device.
     for (const hvc of numbers.keys())
-      await run(`for i in $(seq 50); do (: > /dev/hvc${hvc}) 2> /dev/null && break; sleep 0.2; done`)
+      await run(`for i in $(seq 600); do (: > /dev/hvc${hvc}) 2> /dev/null && break; sleep 0.2; done`)
     for (const hvc of numbers.keys()) await run(`(seq 1 500; echo the end of hvc${hvc}) > /dev/hvc${hvc}`)
     const hvcOf = numbers.map(index => /\b500\r\nthe end of hvc(\d+)\r\n/.exec(guest.said.get(index) ?? '')?.[1])
     expect([...hvcOf].sort()).toEqual([...numbers.keys()].map(String))
