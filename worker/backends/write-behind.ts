@@ -4,7 +4,7 @@ import type { SyncFile } from './opfs.ts'
 /** In blocks. Beyond it everything kept is written out at once. */
 const LIMIT = 256
 /** A write of more bytes than this gains nothing by waiting. */
-const LARGEST = 16 * BLOCK
+const LONGEST = 16 * BLOCK
 /** Milliseconds after which kept blocks are written out though nobody asks. */
 const IDLE = 1000
 
@@ -46,7 +46,7 @@ export class WriteBehind implements SyncFile {
 
   write(bytes: Uint8Array, { at }: { at: number }): number {
     const { length } = bytes
-    if (length > LARGEST || at + length > this.size) {
+    if (length > LONGEST || at + length > this.size) {
       const put = this.file.write(bytes, { at })
       this.size = Math.max(this.size, at + put)
       if (this.kept.size > 0) for (let done = 0; done < put; done += BLOCK) this.kept.delete((at + done) / BLOCK)
