@@ -1,6 +1,7 @@
 /** `npm test`: everything, in order of how soon it fails; the last line sums it up. */
 
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +9,11 @@ import { needChromium } from './chromium.ts'
 
 const reports = mkdtempSync(join(tmpdir(), 'ringlet-test-'))
 const total = { passed: 0, failed: 0 }
+/** What failed, named again at the end, where it is looked for. */
+const failures: string[] = []
+
+/** How much of what a failure said is told again, in characters. */
+const MESSAGE = 2000
 
 function run(title: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): boolean {
   console.log(`\n== ${title}`)
@@ -15,15 +21,28 @@ function run(title: string, args: readonly string[], env: NodeJS.ProcessEnv = {}
   return status === 0
 }
 
-/** A tool that only says yes or no counts as one. */
-function check(title: string, args: readonly string[]) {
-  total[run(title, args) ? 'passed' : 'failed']++
+/** A tool that only says yes or no counts as one; its last words are kept. */
+async function check(title: string, args: readonly string[]) {
+  console.log(`\n== ${title}`)
+  const tool = spawn('npx', ['--no-install', ...args], { stdio: ['inherit', 'pipe', 'pipe'] })
+  let words = ''
+  const hear = (data: Buffer) => {
+    process.stdout.write(data)
+    words = (words + data).slice(-MESSAGE)
+  }
+  tool.stdout.on('data', hear)
+  tool.stderr.on('data', hear)
+  const [status] = await once(tool, 'close')
+  total[status === 0 ? 'passed' : 'failed']++
+  if (status !== 0) failures.push(`${title}\n${words}`)
 }
 
 /** A test runner that died, or could not report, has failed at least once. */
-function count(ok: boolean, passed: number, failed: number, skipped: number) {
+function count(title: string, ok: boolean, passed: number, failed: readonly string[], skipped: number) {
+  const named = ok || failed.length > 0 ? failed : ['its runner, outside of any test']
   total.passed += passed
-  total.failed += ok || failed > 0 ? failed : 1
+  total.failed += named.length
+  failures.push(...named.map(failure => `${title}: ${failure}`))
   if (skipped > 0) console.log(`${skipped} skipped`)
 }
 
@@ -39,8 +58,15 @@ function vitest(project: string) {
     `--outputFile.json=${report}`,
   ]
   const ok = run(`vitest: ${project}`, args)
-  const { numPassedTests = 0, numFailedTests = 0, numPendingTests = 0 } = read(report)
-  count(ok, numPassedTests, numFailedTests, numPendingTests)
+  const { numPassedTests = 0, numPendingTests = 0, testResults = [] } = read(report)
+  const failed: string[] = []
+  for (const { name, status, message, assertionResults } of testResults) {
+    // A file that could not be run has no tests.
+    if (status === 'failed' && assertionResults.length === 0) failed.push(`${name}\n${message.slice(0, MESSAGE)}`)
+    for (const { status, fullName, failureMessages } of assertionResults)
+      if (status === 'failed') failed.push(`${fullName}\n${failureMessages.join('\n').slice(0, MESSAGE)}`)
+  }
+  count(project, ok, numPassedTests, failed, numPendingTests)
 }
 
 function playwright() {
@@ -48,15 +74,24 @@ function playwright() {
   try {
     browser = needChromium()
   } catch (error) {
-    console.log((error as Error).message)
-    return count(false, 0, 1, 0)
+    return count('browser', false, 0, [(error as Error).message], 0)
   }
   const report = join(reports, 'browser.json')
   const ok = run('playwright: browser', ['playwright', 'test', '--reporter=list,json'], {
     ...{ PLAYWRIGHT_JSON_OUTPUT_FILE: report, CHROMIUM: browser },
   })
-  const { expected = 0, flaky = 0, unexpected = 0, skipped = 0 } = read(report)['stats'] ?? {}
-  count(ok, expected + flaky, unexpected, skipped)
+  const { stats: { expected = 0, flaky = 0, skipped = 0 } = {}, suites = [] } = read(report)
+  count('browser', ok, expected + flaky, unexpected(suites), skipped)
+}
+
+/** The tests that failed in a report's suites, which hold suites. */
+// biome-ignore lint/suspicious/noExplicitAny: another program's report
+function unexpected(suites: any[]): string[] {
+  return suites.flatMap(({ suites = [], specs = [] }) => [
+    ...unexpected(suites),
+    // biome-ignore lint/suspicious/noExplicitAny: another program's report
+    ...specs.filter((spec: any) => !spec.ok).map(({ file, title }: any) => `${file}: ${title}`),
+  ])
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: other programs' reports
@@ -68,15 +103,16 @@ function read(report: string): any {
   }
 }
 
-check('types', ['tsc', '-b'])
-check('lint and format', ['biome', 'check'])
+await check('types', ['tsc', '-b'])
+await check('lint and format', ['biome', 'check'])
 vitest('unit')
-check('conformance', ['tsx', 'test/conformance/main.ts', '--check'])
-check('fuzz', ['tsx', 'test/fuzz/main.ts', '--seconds', '60'])
+await check('conformance', ['tsx', 'test/conformance/main.ts', '--check'])
+await check('fuzz', ['tsx', 'test/fuzz/main.ts', '--seconds', '60'])
 vitest('guest')
 vitest('relay')
 playwright()
-check('durability: two kills', ['tsx', 'test/disk/durability.ts', '--runs', '2'])
+await check('durability: two kills', ['tsx', 'test/disk/durability.ts', '--runs', '2'])
 rmSync(reports, { recursive: true })
+if (failures.length > 0) console.log(`\n== what failed\n${failures.join('\n')}`)
 console.log(`${total.passed} passed, ${total.failed} failed`)
 process.exitCode = total.failed > 0 ? 1 : 0
