@@ -1,10 +1,11 @@
 /** A module for Debian's stock kernel that tells it of our mmio devices, built when a test wants it. */
 
 import { execFile } from 'node:child_process'
-import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { onTestFinished } from 'vitest'
 
 const source = fileURLToPath(new URL('mmio-slots/', import.meta.url))
 const NAME = 'virtio_mmio_slots'
@@ -23,9 +24,8 @@ export const headerPackages = (release: string, host: string) => [
  * in `root`. Needs gcc-12 and make.
  */
 export async function mmioSlotsModule(root: string, release: string): Promise<{ name: string; contents: Uint8Array }> {
-  const work = join(root, 'module')
-  await rm(work, { recursive: true, force: true })
-  await mkdir(work)
+  const work = await mkdtemp(join(root, 'module-'))
+  onTestFinished(() => rm(work, { recursive: true }))
   await cp(source, work, { recursive: true })
   const sources = join(root, 'usr/src')
   const headers = join(sources, `linux-headers-${release}`)
