@@ -5,7 +5,6 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { onTestFinished } from 'vitest'
 
 const source = fileURLToPath(new URL('mmio-slots/', import.meta.url))
 const NAME = 'virtio_mmio_slots'
@@ -24,17 +23,20 @@ export const headerPackages = (release: string, host: string) => [
  * in `root`. Needs gcc-12 and make.
  */
 export async function mmioSlotsModule(root: string, release: string): Promise<{ name: string; contents: Uint8Array }> {
-  const work = await mkdtemp(join(root, 'module-'))
-  onTestFinished(() => rm(work, { recursive: true }))
-  await cp(source, work, { recursive: true })
   const sources = join(root, 'usr/src')
   const headers = join(sources, `linux-headers-${release}`)
   // It names the other package by where that would be installed.
   await writeFile(join(headers, 'Makefile'), `include ${join(sources, `linux-headers-${common(release)}`)}/Makefile\n`)
-  await promisify(execFile)('make', ['-C', headers, `M=${work}`, 'modules']).catch(error => {
-    throw new Error(
-      `A module for Debian’s kernel cannot be built; it takes make and gcc-12. ${error.stderr || error.message}`,
-    )
-  })
-  return { name: NAME, contents: await readFile(join(work, `${NAME}.ko`)) }
+  const work = await mkdtemp(join(root, 'module-'))
+  try {
+    await cp(source, work, { recursive: true })
+    await promisify(execFile)('make', ['-C', headers, `M=${work}`, 'modules']).catch(error => {
+      throw new Error(
+        `A module for Debian’s kernel cannot be built; it takes make and gcc-12. ${error.stderr || error.message}`,
+      )
+    })
+    return { name: NAME, contents: await readFile(join(work, `${NAME}.ko`)) }
+  } finally {
+    await rm(work, { recursive: true })
+  }
 }
