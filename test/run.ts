@@ -1,10 +1,12 @@
 /** `npm test`: everything, in order of how soon it fails; the last line sums it up. */
 
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { JSONReport, JSONReportSuite } from '@playwright/test/reporter'
+import type { JsonTestResults } from 'vitest/node'
 import { needChromium } from './chromium.ts'
 
 const reports = mkdtempSync(join(tmpdir(), 'ringlet-test-'))
@@ -15,38 +17,47 @@ const failures: string[] = []
 /** How much of what a failure said is told again, in characters. */
 const MESSAGE = 2000
 
-function run(title: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): boolean {
-  console.log(`\n== ${title}`)
-  const { status } = spawnSync('npx', ['--no-install', ...args], { stdio: 'inherit', env: { ...process.env, ...env } })
-  return status === 0
+interface Outcome {
+  readonly ok: boolean
+  /** The end of what was printed. */
+  readonly words: string
 }
 
-/** A tool that only says yes or no counts as one; its last words are kept. */
-async function check(title: string, args: readonly string[]) {
+/** Runs a tool, which prints as it goes. */
+async function run(title: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Outcome> {
   console.log(`\n== ${title}`)
-  const tool = spawn('npx', ['--no-install', ...args], { stdio: ['inherit', 'pipe', 'pipe'] })
+  const tool = spawn('npx', ['--no-install', ...args], {
+    stdio: ['inherit', 'pipe', 'pipe'],
+    env: { ...process.env, ...(process.stdout.isTTY && { FORCE_COLOR: '1' }), ...env },
+  })
   let words = ''
-  const hear = (data: Buffer) => {
-    process.stdout.write(data)
-    words = (words + data).slice(-MESSAGE)
-  }
-  tool.stdout.on('data', hear)
-  tool.stderr.on('data', hear)
+  for (const stream of [tool.stdout, tool.stderr])
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      process.stdout.write(text)
+      words = (words + text).slice(-MESSAGE)
+    })
   const [status] = await once(tool, 'close')
-  total[status === 0 ? 'passed' : 'failed']++
-  if (status !== 0) failures.push(`${title}\n${words}`)
+  return { ok: status === 0, words }
 }
 
-/** A test runner that died, or could not report, has failed at least once. */
-function count(title: string, ok: boolean, passed: number, failed: readonly string[], skipped: number) {
-  const named = ok || failed.length > 0 ? failed : ['its runner, outside of any test']
+/** A tool that only says yes or no counts as one. */
+async function check(title: string, args: readonly string[]) {
+  const outcome = await run(title, args)
+  count(title, outcome, outcome.ok ? 1 : 0, [], 0)
+}
+
+/** A tool that died, or could not report, has failed at least once. */
+function count(title: string, { ok, words }: Outcome, passed: number, failed: readonly string[], skipped: number) {
+  const named = ok || failed.length > 0 ? failed : [words]
   total.passed += passed
   total.failed += named.length
   failures.push(...named.map(failure => `${title}: ${failure}`))
   if (skipped > 0) console.log(`${skipped} skipped`)
 }
 
-function vitest(project: string) {
+const failure = (name: string, messages: readonly string[]) => `${name}\n${messages.join('\n').slice(0, MESSAGE)}`
+
+async function vitest(project: string) {
   const report = join(reports, `${project}.json`)
   const args = [
     'vitest',
@@ -57,45 +68,53 @@ function vitest(project: string) {
     '--reporter=json',
     `--outputFile.json=${report}`,
   ]
-  const ok = run(`vitest: ${project}`, args)
-  const { numPassedTests = 0, numPendingTests = 0, testResults = [] } = read(report)
-  const failed: string[] = []
-  for (const { name, status, message, assertionResults } of testResults) {
-    // A file that could not be run has no tests.
-    if (status === 'failed' && assertionResults.length === 0) failed.push(`${name}\n${message.slice(0, MESSAGE)}`)
-    for (const { status, fullName, failureMessages } of assertionResults)
-      if (status === 'failed') failed.push(`${fullName}\n${failureMessages.join('\n').slice(0, MESSAGE)}`)
-  }
-  count(project, ok, numPassedTests, failed, numPendingTests)
+  const outcome = await run(`vitest: ${project}`, args)
+  const { numPassedTests = 0, numPendingTests = 0, testResults = [] } = read<JsonTestResults>(report)
+  const failed = testResults
+    .filter(file => file.status === 'failed')
+    .flatMap(({ name, message, assertionResults }) => {
+      const tests = assertionResults.filter(({ status }) => status === 'failed')
+      // A file may fail before or after its tests.
+      if (tests.length === 0) return failure(name, [message])
+      return tests.map(({ fullName, failureMessages }) => failure(fullName, failureMessages ?? []))
+    })
+  count(project, outcome, numPassedTests, failed, numPendingTests)
 }
 
-function playwright() {
+async function playwright() {
   let browser: string
   try {
     browser = needChromium()
   } catch (error) {
-    return count('browser', false, 0, [(error as Error).message], 0)
+    return count('browser', { ok: false, words: (error as Error).message }, 0, [], 0)
   }
   const report = join(reports, 'browser.json')
-  const ok = run('playwright: browser', ['playwright', 'test', '--reporter=list,json'], {
+  const outcome = await run('playwright: browser', ['playwright', 'test', '--reporter=list,json'], {
     ...{ PLAYWRIGHT_JSON_OUTPUT_FILE: report, CHROMIUM: browser },
   })
-  const { stats: { expected = 0, flaky = 0, skipped = 0 } = {}, suites = [] } = read(report)
-  count('browser', ok, expected + flaky, unexpected(suites), skipped)
+  const { stats, suites = [] } = read<JSONReport>(report)
+  const { expected = 0, flaky = 0, skipped = 0 } = stats ?? {}
+  count('browser', outcome, expected + flaky, unexpected(suites), skipped)
 }
 
 /** The tests that failed in a report's suites, which hold suites. */
-// biome-ignore lint/suspicious/noExplicitAny: another program's report
-function unexpected(suites: any[]): string[] {
-  return suites.flatMap(({ suites = [], specs = [] }) => [
+function unexpected(suites: readonly JSONReportSuite[]): string[] {
+  return suites.flatMap(({ suites = [], specs }) => [
     ...unexpected(suites),
-    // biome-ignore lint/suspicious/noExplicitAny: another program's report
-    ...specs.filter((spec: any) => !spec.ok).map(({ file, title }: any) => `${file}: ${title}`),
+    ...specs
+      .filter(({ ok }) => !ok)
+      .map(({ file, title, tests }) => {
+        const errors = tests.flatMap(({ results }) => results.flatMap(({ errors }) => errors))
+        return failure(
+          `${file}: ${title}`,
+          errors.map(({ message }) => message),
+        )
+      }),
   ])
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: other programs' reports
-function read(report: string): any {
+/** Another program's report, or nothing of it. */
+function read<Report>(report: string): Partial<Report> {
   try {
     return JSON.parse(readFileSync(report, 'utf8'))
   } catch {
@@ -105,12 +124,12 @@ function read(report: string): any {
 
 await check('types', ['tsc', '-b'])
 await check('lint and format', ['biome', 'check'])
-vitest('unit')
+await vitest('unit')
 await check('conformance', ['tsx', 'test/conformance/main.ts', '--check'])
 await check('fuzz', ['tsx', 'test/fuzz/main.ts', '--seconds', '60'])
-vitest('guest')
-vitest('relay')
-playwright()
+await vitest('guest')
+await vitest('relay')
+await playwright()
 await check('durability: two kills', ['tsx', 'test/disk/durability.ts', '--runs', '2'])
 rmSync(reports, { recursive: true })
 if (failures.length > 0) console.log(`\n== what failed\n${failures.join('\n')}`)
